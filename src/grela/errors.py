@@ -1,0 +1,65 @@
+"""Every error that `grela` raises on purpose, as a tree.
+
+    GrelaError                       anything below; catch it to catch all
+    ├── DataError                    the input data is not what it must be
+    │   ├── ReadError                a file or frame cannot be read (names file and row)
+    │   ├── ColumnError              a column is missing or ambiguous
+    │   ├── ValueInDataError         a value is null, of the wrong type, or absurd (names file and row)
+    │   ├── EmptyDataError           nothing is left: no rows, or all filtered out
+    │   └── SourceError              a catalogued data set cannot be had (says what to put where)
+    ├── ConfigError                  a setting is unknown, missing or nonsense
+    ├── RunError                     a run folder is missing, foreign, damaged or belongs to another command
+    │   └── CheckpointError          a checkpoint cannot be written or read
+    ├── ModelError                   weights do not fit the model
+    └── RequestError                 a recommendation was asked for that cannot be given
+
+A message says what was got, where, what was expected and what to do.
+"""
+
+
+class GrelaError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class DataError(GrelaError):
+    """The input data is not what it must be."""
+
+
+class ReadError(DataError):
+    """A file or frame cannot be read."""
+
+
+class ColumnError(DataError):
+    """A column is missing or ambiguous."""
+
+
+class ValueInDataError(DataError):
+    """A value is null, of the wrong type, or absurd."""
+
+
+class EmptyDataError(DataError):
+    """Nothing is left to work with."""
+
+
+class SourceError(DataError):
+    """A catalogued data set cannot be had."""
+
+
+class ConfigError(GrelaError):
+    """A setting is unknown, missing or nonsense."""
+
+
+class RunError(GrelaError):
+    """A run folder is missing, foreign, damaged or belongs to another command."""
+
+
+class CheckpointError(RunError):
+    """A checkpoint cannot be written or read."""
+
+
+class ModelError(GrelaError):
+    """Weights do not fit the model."""
+
+
+class RequestError(GrelaError):
+    """A recommendation was asked for that cannot be given."""
