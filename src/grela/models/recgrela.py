@@ -1,0 +1,191 @@
+"""RecGRELA (Hu et al., arXiv 2506.13315): causal by default, bidirectional as in the paper.
+
+    E_t   = LayerNorm(Dropout(Embedding[item_t]))
+    X     = block_M( ... block_1(E))
+    score = X_t . Embedding[i]                     for every item i: tied weights, no bias
+
+The causal form attends to s <= t. It trains on every position of a history in one pass, and streams: a
+history's state is, per layer, the sums S and z of linear attention and the last values of the short
+convolution, of constant size whatever the history's length.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from grela.errors import ConfigError
+from grela.nn.attention import GatedLinearAttention, LayerState, Rotation
+from grela.nn.block import LAYER_NORM_EPS, Block
+from grela.nn.init import initialise
+from grela.ops.dropout import dropout
+from grela.ops.linear_attention import EPS, empty_state
+from grela.ops.rotary import rotation
+
+# B batch, T time, D width, N items, M layers
+
+PADDING = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecGRELAConfig:
+    """Shape of the model; defaults are the paper's for ML-1M. `num_items` is N, without padding.
+
+    `learned_positions` is the length of a table of absolute position embeddings, 0 for none (the paper);
+    positions past its end share the last entry.
+    """
+
+    num_items: int
+    form: Literal["causal", "bidirectional"] = "causal"
+    width: int = 64
+    heads: int = 4
+    layers: int = 4
+    taps: int = 4
+    dropout: float = 0.1
+    drop_path: float = 0.1
+    rotation: bool = True
+    local_branch: bool = True
+    gate: bool = True
+    learned_positions: int = 0
+
+    def __post_init__(self) -> None:
+        if self.form not in ("causal", "bidirectional"):
+            raise ConfigError(f"form is {self.form!r}, expected 'causal' or 'bidirectional'")
+        for name, least in (("num_items", 1), ("width", 2), ("heads", 1), ("layers", 1), ("taps", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected at least {least}")
+        if self.width % self.heads or self.width % 2:
+            raise ConfigError(
+                f"width {self.width} is not an even multiple of heads {self.heads}; change one of them"
+            )
+        for name in ("dropout", "drop_path"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 0 and less than 1")
+        if self.learned_positions < 0:
+            raise ConfigError(
+                f"learned_positions is {self.learned_positions}, expected 0 (none) or a table's length"
+            )
+
+
+class State(NamedTuple):
+    """What the model keeps of B histories: one LayerState a layer, and the events so far, int64 [B]."""
+
+    layers: tuple[LayerState, ...]
+    events: Tensor
+
+
+class RecGRELA(nn.Module):
+    """The model; parameters are drawn from `rng`. Dropout happens only where a call gets a generator."""
+
+    def __init__(self, config: RecGRELAConfig, *, rng: torch.Generator, eps: float = EPS) -> None:
+        super().__init__()
+        self.config = config
+        with torch.device("meta"):
+            self.embedding = nn.Embedding(config.num_items + 1, config.width)
+            self.positions = (
+                nn.Embedding(config.learned_positions, config.width) if config.learned_positions else None
+            )
+            self.norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
+            self.blocks = nn.ModuleList(_block(config, eps) for _ in range(config.layers))
+        self.to_empty(device=rng.device)
+        initialise(self, rng)
+
+    def forward(
+        self,
+        items: Tensor,
+        segments: Tensor,
+        positions: Tensor,
+        state: State | None = None,
+        rng: torch.Generator | None = None,
+    ) -> tuple[Tensor, State]:
+        """Causal: items int [B, T] give hidden states [B, T, D] and the state of each row's last segment.
+
+        segments int64 [B, T] tell apart the histories packed in a row, counted from 0 without gaps;
+        positions int64 [B, T] count a history's events from 0; `state` continues the first segment.
+        """
+        self._must_be("causal")
+        state = self.empty_state(len(items)) if state is None else state
+        turned = Rotation(*rotation(positions, self.config.width))
+        x = self.embed(items, positions, rng)
+        layers = []
+        for block, before in zip(self.blocks, state.layers, strict=True):
+            x, after = block(x, turned, segments, before, rng)
+            layers.append(after)
+        return x, State(tuple(layers), positions[:, -1] + 1)
+
+    def whole(self, items: Tensor, lengths: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """Bidirectional: items int [B, T], padded with 0 on the right, give hidden states [B, T, D]."""
+        self._must_be("bidirectional")
+        positions = torch.arange(items.shape[1], device=items.device).expand(items.shape)
+        present = positions < lengths.unsqueeze(1)
+        turned = Rotation(*rotation(positions, self.config.width))
+        x = self.embed(items, positions, rng)
+        for block in self.blocks:
+            x = block.whole(x, turned, present, rng)
+        return x
+
+    def last_hidden(self, items: Tensor, lengths: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """The hidden state [B, D] at each history's last event: items int [B, T] padded right, lengths [B] from 1."""
+        if self.config.form == "causal":
+            positions = torch.arange(items.shape[1], device=items.device).expand(items.shape)
+            hidden, _ = self(items, torch.zeros_like(positions), positions, rng=rng)
+        else:
+            hidden = self.whole(items, lengths, rng)
+        return hidden[torch.arange(len(items), device=items.device), lengths - 1]
+
+    def step(self, items: Tensor, state: State) -> tuple[Tensor, State]:
+        """One event a history: items int [B] and their states give hidden states [B, D] and the states after."""
+        self._must_be("causal")
+        turned = Rotation(*rotation(state.events, self.config.width))
+        x = self.embed(items, state.events, None)
+        layers = []
+        for block, before in zip(self.blocks, state.layers, strict=True):
+            x, after = block.step(x, turned, before)
+            layers.append(after)
+        return x, State(tuple(layers), state.events + 1)
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Scores [B, N] of items 1..N for hidden states [B, D]; column j is item j + 1."""
+        return hidden @ self.item_weights.T
+
+    @property
+    def item_weights(self) -> Tensor:
+        """The embeddings [N, D] of items 1..N: padding is never a candidate."""
+        return self.embedding.weight[PADDING + 1 :]
+
+    def empty_state(self, batch: int) -> State:
+        """The state of `batch` histories without events."""
+        c = self.config
+        like = self.embedding.weight
+        per_head = c.width // c.heads
+        tail = torch.zeros(
+            batch, c.taps - 1 if c.local_branch else 0, c.width, dtype=like.dtype, device=like.device
+        )
+        layer = LayerState(empty_state(batch, c.heads, per_head, per_head, like=like), tail)
+        return State((layer,) * c.layers, torch.zeros(batch, dtype=torch.int64, device=like.device))
+
+    def embed(self, items: Tensor, positions: Tensor, rng: torch.Generator | None) -> Tensor:
+        """E = LayerNorm(Dropout(Embedding[item])), with learned positions where the config has them."""
+        x = self.embedding(items)
+        if self.positions is not None:
+            x = x + self.positions(positions.clamp(max=self.config.learned_positions - 1))
+        embedded: Tensor = self.norm(dropout(x, self.config.dropout, rng))
+        return embedded
+
+    def _must_be(self, form: str) -> None:
+        if self.config.form != form:
+            raise ConfigError(f"this model is {self.config.form}: only a {form} one can do this")
+
+
+def _block(config: RecGRELAConfig, eps: float) -> Block:
+    attention = GatedLinearAttention(
+        config.width,
+        heads=config.heads,
+        taps=config.taps,
+        rotation=config.rotation,
+        local_branch=config.local_branch,
+        gate=config.gate,
+        eps=eps,
+    )
+    return Block(config.width, attention, dropout=config.dropout, drop_path=config.drop_path)

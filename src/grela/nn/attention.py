@@ -1,0 +1,131 @@
+"""Gated rotary-enhanced linear attention (GRELA): arXiv 2506.13315, section 4.
+
+G = SiLU(x W_g + b_g)              the gate
+V = x W_in + b_in                  the values, used as they are
+Q, K = elu(V W_qk + b_qk) + 1      positive features; rotated over the whole width before the heads are split
+O = linear attention of Q, K, V    per head
+L = SiLU(short convolution of V)   the local branch
+Y = ((O + L) * G) W_o + b_o
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from grela.ops.feature_map import positive_features
+from grela.ops.linear_attention import AttentionState, bidirectional, chunked, step
+from grela.ops.rotary import rotate
+from grela.ops.short_conv import short_conv, short_conv_step
+
+# B batch, T time, D width, H heads, K = D/H width of a head, W taps
+
+
+class LayerState(NamedTuple):
+    """What one layer keeps of a history: the attention's sums and the last W - 1 values [B, W - 1, D]."""
+
+    attention: AttentionState
+    tail: Tensor
+
+
+class Branches(NamedTuple):
+    """The parts of one layer's output before the output projection, each [B, T, D]."""
+
+    attention: Tensor
+    local: Tensor
+    gate: Tensor
+
+
+class Rotation(NamedTuple):
+    """Cosine and sine [B, T, D/2] of the positions' angles."""
+
+    cos: Tensor
+    sin: Tensor
+
+
+class GatedLinearAttention(nn.Module):
+    """One GRELA layer. `rotation`, `local_branch`, `gate` can be switched off for an ablation."""
+
+    def __init__(
+        self, width: int, *, heads: int, taps: int, rotation: bool, local_branch: bool, gate: bool, eps: float
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.eps = eps
+        self.rotation = rotation
+        self.value = nn.Linear(width, width)
+        self.query_key = nn.Linear(width, 2 * width)
+        self.gate = nn.Linear(width, width) if gate else None
+        self.conv = nn.Conv1d(width, width, taps, groups=width) if local_branch else None
+        self.out = nn.Linear(width, width)
+
+    def forward(
+        self, x: Tensor, rotation: Rotation, segments: Tensor, state: LayerState
+    ) -> tuple[Tensor, LayerState]:
+        """Causal, over whole rows: x [B, T, D] gives y [B, T, D] and the state of the last segment."""
+        branches, state = self.branches(x, rotation, segments, state)
+        return self.mix(branches), state
+
+    def branches(
+        self, x: Tensor, rotation: Rotation, segments: Tensor, state: LayerState
+    ) -> tuple[Branches, LayerState]:
+        """The causal form's branches and gate, before they are joined."""
+        value = self.value(x)
+        parts = self._heads(value, rotation)
+        attended, attention = chunked(*parts, segments, state.attention, eps=self.eps)
+        local, tail = self._local(value, segments, state.tail)
+        return Branches(attended.flatten(2), local, self._gate(x)), LayerState(attention, tail)
+
+    def whole(self, x: Tensor, rotation: Rotation, present: Tensor) -> Branches:
+        """The bidirectional form's branches: `present` [B, T] is False at padding, which must lie on the right."""
+        value = self.value(x)
+        attended = bidirectional(*self._heads(value, rotation), present, eps=self.eps)
+        segments = torch.zeros(x.shape[:2], dtype=torch.int64, device=x.device)
+        local, _ = self._local(value, segments, self.empty_tail(x))
+        return Branches(attended.flatten(2), local, self._gate(x))
+
+    def step(self, x: Tensor, rotation: Rotation, state: LayerState) -> tuple[Tensor, LayerState]:
+        """One event: x [B, D], rotation [B, D/2]; y [B, D] and the state after it."""
+        value = self.value(x)
+        attended, attention = step(*self._heads(value, rotation), state.attention, eps=self.eps)
+        if self.conv is None:
+            local, tail = torch.zeros_like(value), state.tail
+        else:
+            weight, bias = self._kernel()
+            local, tail = short_conv_step(value.to(state.tail.dtype), weight, bias, state.tail)
+            local = silu(local)
+        return self.mix(Branches(attended.flatten(1), local, self._gate(x))), LayerState(attention, tail)
+
+    def mix(self, branches: Branches) -> Tensor:
+        """(O + L) * G, projected."""
+        y: Tensor = self.out((branches.attention + branches.local) * branches.gate)
+        return y
+
+    def empty_tail(self, x: Tensor) -> Tensor:
+        """The tail before the first event: zeros [B, W - 1, D]."""
+        past = 0 if self.conv is None else self.conv.kernel_size[0] - 1
+        return torch.zeros(x.shape[0], past, x.shape[-1], device=x.device, dtype=self.out.weight.dtype)
+
+    def _heads(self, value: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        # The sums and the division stay in float32 whatever the projections ran in.
+        wide = self.out.weight.dtype
+        query, key = positive_features(self.query_key(value).to(wide)).chunk(2, -1)
+        turned = (rotate(query, *rotation), rotate(key, *rotation)) if self.rotation else (query, key)
+        split = (-1, (self.heads, -1))
+        query, key, query_rot, key_rot = (x.unflatten(*split) for x in (query, key, *turned))
+        return query, key, query_rot, key_rot, value.to(wide).unflatten(*split)
+
+    def _local(self, value: Tensor, segments: Tensor, tail: Tensor) -> tuple[Tensor, Tensor]:
+        if self.conv is None:
+            return torch.zeros_like(value), tail
+        weight, bias = self._kernel()
+        local, tail = short_conv(value.to(tail.dtype), weight, bias, segments, tail)
+        return silu(local), tail
+
+    def _kernel(self) -> tuple[Tensor, Tensor]:
+        assert self.conv is not None and self.conv.bias is not None
+        return self.conv.weight.squeeze(1), self.conv.bias
+
+    def _gate(self, x: Tensor) -> Tensor:
+        return torch.ones_like(x) if self.gate is None else silu(self.gate(x))

@@ -1,0 +1,62 @@
+"""One GRELA block: attention and feed-forward, each on a normalised input with a residual around it.
+
+X = X + DropPath(GRELA(LayerNorm(X)))
+X = X + FeedForward(LayerNorm(X))
+"""
+
+import torch
+from torch import Tensor, nn
+
+from grela.nn.attention import Branches, GatedLinearAttention, LayerState, Rotation
+from grela.nn.feed_forward import FeedForward
+from grela.ops.dropout import drop_path
+
+LAYER_NORM_EPS = 1e-12
+
+
+class Block(nn.Module):
+    """A block of width D; shapes as in `GatedLinearAttention`."""
+
+    def __init__(
+        self, width: int, attention: GatedLinearAttention, *, dropout: float, drop_path: float
+    ) -> None:
+        super().__init__()
+        self.drop_path = drop_path
+        self.attention_norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.attention = attention
+        self.feed_forward_norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.feed_forward = FeedForward(width, dropout=dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        rotation: Rotation,
+        segments: Tensor,
+        state: LayerState,
+        rng: torch.Generator | None = None,
+    ) -> tuple[Tensor, LayerState]:
+        """Causal, over whole rows: x [B, T, D] gives [B, T, D] and the state of the last segment."""
+        y, state = self.attention(self.attention_norm(x), rotation, segments, state)
+        return self._join(x, drop_path(y, self.drop_path, segments, rng), rng), state
+
+    def whole(
+        self, x: Tensor, rotation: Rotation, present: Tensor, rng: torch.Generator | None = None
+    ) -> Tensor:
+        """Bidirectional, one history a row: x [B, T, D] gives [B, T, D]."""
+        y = self.attention.mix(self.attention.whole(self.attention_norm(x), rotation, present))
+        one_history = torch.zeros(x.shape[:2], dtype=torch.int64, device=x.device)
+        return self._join(x, drop_path(y, self.drop_path, one_history, rng), rng)
+
+    def step(self, x: Tensor, rotation: Rotation, state: LayerState) -> tuple[Tensor, LayerState]:
+        """One event: x [B, D] gives [B, D] and the state after it."""
+        y, state = self.attention.step(self.attention_norm(x), rotation, state)
+        return self._join(x, y, None), state
+
+    def finish(self, x: Tensor, branches: Branches) -> Tensor:
+        """The block's output from its input and its attention branches, in evaluation."""
+        return self._join(x, self.attention.mix(branches), None)
+
+    def _join(self, x: Tensor, y: Tensor, rng: torch.Generator | None) -> Tensor:
+        x = x + y
+        joined: Tensor = x + self.feed_forward(self.feed_forward_norm(x), rng)
+        return joined

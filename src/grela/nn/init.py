@@ -1,0 +1,32 @@
+"""Initialisation as in the reference: Linear and Embedding weights N(0, 0.02^2), biases 0, LayerNorm 1 and 0."""
+
+import math
+
+import torch
+from torch import nn
+
+WEIGHT_STD = 0.02
+
+
+@torch.no_grad()
+def initialise(model: nn.Module, rng: torch.Generator) -> None:
+    """Fill every parameter of `model` from `rng`, in the order of its modules.
+
+    Convolutions get the framework's default, uniform in +-1/sqrt(fan in). Raises TypeError at a module
+    with parameters of its own that has no rule here.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            module.weight.normal_(0, WEIGHT_STD, generator=rng)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                module.bias.zero_()
+        elif isinstance(module, nn.LayerNorm):
+            module.weight.fill_(1)
+            module.bias.zero_()
+        elif isinstance(module, nn.Conv1d):
+            bound = 1 / math.sqrt(module.weight[0].numel())
+            module.weight.uniform_(-bound, bound, generator=rng)
+            if module.bias is not None:
+                module.bias.uniform_(-bound, bound, generator=rng)
+        elif next(module.parameters(recurse=False), None) is not None:
+            raise TypeError(f"no initialisation rule for {name}: {type(module).__name__}")
