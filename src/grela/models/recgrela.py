@@ -10,13 +10,13 @@ convolution, of constant size whatever the history's length.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from grela.errors import ConfigError
-from grela.nn.attention import GatedLinearAttention, LayerState, Rotation
+from grela.nn.attention import GatedLinearAttention, LayerState
 from grela.nn.block import LAYER_NORM_EPS, Block
 from grela.nn.init import initialise
 from grela.ops.dropout import dropout
@@ -106,11 +106,11 @@ class RecGRELA(nn.Module):
         """
         self._must_be("causal")
         state = self.empty_state(len(items)) if state is None else state
-        turned = Rotation(*rotation(positions, self.config.width))
+        turns = rotation(positions, self.config.width)
         x = self.embed(items, positions, rng)
         layers = []
-        for block, before in zip(self.blocks, state.layers, strict=True):
-            x, after = block(x, turned, segments, before, rng)
+        for block, before in zip(self._blocks(), state.layers, strict=True):
+            x, after = block(x, turns, segments, before, rng)
             layers.append(after)
         return x, State(tuple(layers), positions[:, -1] + 1)
 
@@ -119,10 +119,10 @@ class RecGRELA(nn.Module):
         self._must_be("bidirectional")
         positions = torch.arange(items.shape[1], device=items.device).expand(items.shape)
         present = positions < lengths.unsqueeze(1)
-        turned = Rotation(*rotation(positions, self.config.width))
+        turns = rotation(positions, self.config.width)
         x = self.embed(items, positions, rng)
-        for block in self.blocks:
-            x = block.whole(x, turned, present, rng)
+        for block in self._blocks():
+            x = block.whole(x, turns, present, rng)
         return x
 
     def last_hidden(self, items: Tensor, lengths: Tensor, rng: torch.Generator | None = None) -> Tensor:
@@ -132,16 +132,17 @@ class RecGRELA(nn.Module):
             hidden, _ = self(items, torch.zeros_like(positions), positions, rng=rng)
         else:
             hidden = self.whole(items, lengths, rng)
-        return hidden[torch.arange(len(items), device=items.device), lengths - 1]
+        last: Tensor = hidden[torch.arange(len(items), device=items.device), lengths - 1]
+        return last
 
     def step(self, items: Tensor, state: State) -> tuple[Tensor, State]:
         """One event a history: items int [B] and their states give hidden states [B, D] and the states after."""
         self._must_be("causal")
-        turned = Rotation(*rotation(state.events, self.config.width))
+        turns = rotation(state.events, self.config.width)
         x = self.embed(items, state.events, None)
         layers = []
-        for block, before in zip(self.blocks, state.layers, strict=True):
-            x, after = block.step(x, turned, before)
+        for block, before in zip(self._blocks(), state.layers, strict=True):
+            x, after = block.step(x, turns, before)
             layers.append(after)
         return x, State(tuple(layers), state.events + 1)
 
@@ -172,6 +173,9 @@ class RecGRELA(nn.Module):
             x = x + self.positions(positions.clamp(max=self.config.learned_positions - 1))
         embedded: Tensor = self.norm(dropout(x, self.config.dropout, rng))
         return embedded
+
+    def _blocks(self) -> list[Block]:
+        return cast("list[Block]", list(self.blocks))
 
     def _must_be(self, form: str) -> None:
         if self.config.form != form:

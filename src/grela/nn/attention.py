@@ -37,13 +37,6 @@ class Branches(NamedTuple):
     gate: Tensor
 
 
-class Rotation(NamedTuple):
-    """Cosine and sine [B, T, D/2] of the positions' angles."""
-
-    cos: Tensor
-    sin: Tensor
-
-
 class GatedLinearAttention(nn.Module):
     """One GRELA layer. `rotation`, `local_branch`, `gate` can be switched off for an ablation."""
 
@@ -61,34 +54,34 @@ class GatedLinearAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(
-        self, x: Tensor, rotation: Rotation, segments: Tensor, state: LayerState
+        self, x: Tensor, turns: Tensor, segments: Tensor, state: LayerState
     ) -> tuple[Tensor, LayerState]:
         """Causal, over whole rows: x [B, T, D] gives y [B, T, D] and the state of the last segment."""
-        branches, state = self.branches(x, rotation, segments, state)
+        branches, state = self.branches(x, turns, segments, state)
         return self.mix(branches), state
 
     def branches(
-        self, x: Tensor, rotation: Rotation, segments: Tensor, state: LayerState
+        self, x: Tensor, turns: Tensor, segments: Tensor, state: LayerState
     ) -> tuple[Branches, LayerState]:
         """The causal form's branches and gate, before they are joined."""
         value = self.value(x)
-        parts = self._heads(value, rotation)
+        parts = self._heads(value, turns)
         attended, attention = chunked(*parts, segments, state.attention, eps=self.eps)
         local, tail = self._local(value, segments, state.tail)
         return Branches(attended.flatten(2), local, self._gate(x)), LayerState(attention, tail)
 
-    def whole(self, x: Tensor, rotation: Rotation, present: Tensor) -> Branches:
+    def whole(self, x: Tensor, turns: Tensor, present: Tensor) -> Branches:
         """The bidirectional form's branches: `present` [B, T] is False at padding, which must lie on the right."""
         value = self.value(x)
-        attended = bidirectional(*self._heads(value, rotation), present, eps=self.eps)
+        attended = bidirectional(*self._heads(value, turns), present, eps=self.eps)
         segments = torch.zeros(x.shape[:2], dtype=torch.int64, device=x.device)
         local, _ = self._local(value, segments, self.empty_tail(x))
         return Branches(attended.flatten(2), local, self._gate(x))
 
-    def step(self, x: Tensor, rotation: Rotation, state: LayerState) -> tuple[Tensor, LayerState]:
-        """One event: x [B, D], rotation [B, D/2]; y [B, D] and the state after it."""
+    def step(self, x: Tensor, turns: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        """One event: x [B, D], turns [B, D/2]; y [B, D] and the state after it."""
         value = self.value(x)
-        attended, attention = step(*self._heads(value, rotation), state.attention, eps=self.eps)
+        attended, attention = step(*self._heads(value, turns), state.attention, eps=self.eps)
         if self.conv is None:
             local, tail = torch.zeros_like(value), state.tail
         else:
@@ -107,11 +100,11 @@ class GatedLinearAttention(nn.Module):
         past = 0 if self.conv is None else self.conv.kernel_size[0] - 1
         return torch.zeros(x.shape[0], past, x.shape[-1], device=x.device, dtype=self.out.weight.dtype)
 
-    def _heads(self, value: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def _heads(self, value: Tensor, turns: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         # The sums and the division stay in float32 whatever the projections ran in.
         wide = self.out.weight.dtype
         query, key = positive_features(self.query_key(value).to(wide)).chunk(2, -1)
-        turned = (rotate(query, *rotation), rotate(key, *rotation)) if self.rotation else (query, key)
+        turned = (rotate(query, turns), rotate(key, turns)) if self.rotation else (query, key)
         split = (-1, (self.heads, -1))
         query, key, query_rot, key_rot = (x.unflatten(*split) for x in (query, key, *turned))
         return query, key, query_rot, key_rot, value.to(wide).unflatten(*split)
@@ -124,7 +117,8 @@ class GatedLinearAttention(nn.Module):
         return silu(local), tail
 
     def _kernel(self) -> tuple[Tensor, Tensor]:
-        assert self.conv is not None and self.conv.bias is not None
+        assert self.conv is not None
+        assert self.conv.bias is not None
         return self.conv.weight.squeeze(1), self.conv.bias
 
     def _gate(self, x: Tensor) -> Tensor:

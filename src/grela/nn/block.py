@@ -7,7 +7,7 @@ X = X + FeedForward(LayerNorm(X))
 import torch
 from torch import Tensor, nn
 
-from grela.nn.attention import Branches, GatedLinearAttention, LayerState, Rotation
+from grela.nn.attention import Branches, GatedLinearAttention, LayerState
 from grela.nn.feed_forward import FeedForward
 from grela.ops.dropout import drop_path
 
@@ -30,26 +30,26 @@ class Block(nn.Module):
     def forward(
         self,
         x: Tensor,
-        rotation: Rotation,
+        turns: Tensor,
         segments: Tensor,
         state: LayerState,
         rng: torch.Generator | None = None,
     ) -> tuple[Tensor, LayerState]:
         """Causal, over whole rows: x [B, T, D] gives [B, T, D] and the state of the last segment."""
-        y, state = self.attention(self.attention_norm(x), rotation, segments, state)
+        y, state = self.attention(self.attention_norm(x), turns, segments, state)
         return self._join(x, drop_path(y, self.drop_path, segments, rng), rng), state
 
     def whole(
-        self, x: Tensor, rotation: Rotation, present: Tensor, rng: torch.Generator | None = None
+        self, x: Tensor, turns: Tensor, present: Tensor, rng: torch.Generator | None = None
     ) -> Tensor:
         """Bidirectional, one history a row: x [B, T, D] gives [B, T, D]."""
-        y = self.attention.mix(self.attention.whole(self.attention_norm(x), rotation, present))
+        y = self.attention.mix(self.attention.whole(self.attention_norm(x), turns, present))
         one_history = torch.zeros(x.shape[:2], dtype=torch.int64, device=x.device)
         return self._join(x, drop_path(y, self.drop_path, one_history, rng), rng)
 
-    def step(self, x: Tensor, rotation: Rotation, state: LayerState) -> tuple[Tensor, LayerState]:
+    def step(self, x: Tensor, turns: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """One event: x [B, D] gives [B, D] and the state after it."""
-        y, state = self.attention.step(self.attention_norm(x), rotation, state)
+        y, state = self.attention.step(self.attention_norm(x), turns, state)
         return self._join(x, y, None), state
 
     def finish(self, x: Tensor, branches: Branches) -> Tensor:

@@ -20,7 +20,7 @@ def softmax_loss(hidden: Tensor, weight: Tensor, targets: Tensor, *, block: int 
     Products are formed in the dtype of `hidden` (bfloat16 in mixed precision), sums over positions in
     float32. Backward may run once, as for any loss.
     """
-    loss: Tensor = _BlockedSoftmaxLoss.apply(hidden, weight, targets, block)
+    loss: Tensor = _BlockedSoftmaxLoss.apply(hidden, weight, targets, block)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -54,14 +54,13 @@ class _BlockedSoftmaxLoss(torch.autograd.Function):
 
 
 def _loss_and_gradient(logits_PN: Tensor, targets_P: Tensor) -> tuple[Tensor, Tensor]:
-    """The summed loss of one block and its gradient by the logits, written over the logits."""
+    """The summed loss of one block, and its gradient by the logits."""
     rows = torch.arange(len(targets_P), device=targets_P.device)
     wide = torch.promote_types(logits_PN.dtype, torch.float32)
-    target_logits = logits_PN[rows, targets_P].to(wide)
-    peak = logits_PN.amax(-1, keepdim=True)
-    exponentials = logits_PN.sub_(peak).exp_()
-    sums_P = exponentials.sum(-1, dtype=wide)
-    loss = (sums_P.log() + peak.squeeze(-1).to(wide) - target_logits).sum()
-    gradient = exponentials.mul_((1 / sums_P).to(logits_PN.dtype).unsqueeze(-1))
+    peaks_P, best_P = logits_PN.max(-1)
+    gradient = torch.softmax(logits_PN, -1)
+    # log of the sum of exponentials, from the largest probability, which cannot underflow as the target's can.
+    log_sums_P = peaks_P.to(wide) - gradient[rows, best_P].to(wide).log()
+    loss = (log_sums_P - logits_PN[rows, targets_P].to(wide)).sum()
     gradient[rows, targets_P] -= 1
     return loss, gradient

@@ -6,18 +6,30 @@ from torch import Tensor
 # ... any leading axes, D width
 
 
-def rotation(positions: Tensor, width: int, *, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of the angles at integer positions [...]: two float32 tensors [..., D/2].
+def rotation(positions: Tensor, width: int, *, base: float = 10_000.0) -> Tensor:
+    """The turn of each pair at integer positions [...]: e^(i angle), complex64 [..., D/2].
 
     The angle of pair i at position t is t * base**(-2 i / D), formed in float64: at position 10**6 a
     float32 angle would already be wrong by 0.06.
     """
     pairs = torch.arange(0, width, 2, dtype=torch.float64, device=positions.device)
     angles = positions.to(torch.float64).unsqueeze(-1) * base ** (-pairs / width)
-    return angles.cos().float(), angles.sin().float()
+    return torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair (x[2i], x[2i + 1]) of x [..., D] by its angle; cos and sin are [..., D/2]."""
-    first, second = x.unflatten(-1, (-1, 2)).unbind(-1)
-    return torch.stack((first * cos - second * sin, first * sin + second * cos), -1).flatten(-2)
+def rotate(x: Tensor, turns: Tensor) -> Tensor:
+    """Turn each pair (x[2i], x[2i + 1]) of x [..., D] by `turns` [..., D/2]: a product of complex numbers."""
+    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * turns).flatten(-2)
+
+
+def rotate_naive(x: Tensor, positions: Tensor, *, base: float = 10_000.0) -> Tensor:
+    """The definition, pair by pair: x [T, D], positions [T]."""
+    out = torch.empty_like(x)
+    width = x.shape[-1]
+    for i in range(width // 2):
+        angle = positions.to(torch.float64) * base ** (-2 * i / width)
+        cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+        out[:, 2 * i] = x[:, 2 * i] * cos - x[:, 2 * i + 1] * sin
+        out[:, 2 * i + 1] = x[:, 2 * i] * sin + x[:, 2 * i + 1] * cos
+    return out

@@ -1,0 +1,91 @@
+"""From histories to scores by a model: offline evaluation, recommendation and service run this same code."""
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grela.data.histories import HistoryBatch
+from grela.models.recgrela import RecGRELA
+from grela.training.batches import greedy_bounds
+
+# B histories, N items, D width, P positions of a row
+
+
+class ModelScorer:
+    """A `Scorer` of the evaluation: float32 [B, N] scores, column j for dense item j + 1.
+
+    The causal form reads whole histories, however long, at most `positions` events at a time: histories are
+    packed into rows, and a longer one goes through in pieces with its state carried along, which changes
+    nothing. The bidirectional form reads the last `window` events, as it was trained. Empty histories are
+    scored by a zero hidden state: all items alike.
+    """
+
+    def __init__(
+        self, model: RecGRELA, *, window: int, dtype: torch.dtype = torch.float32, positions: int = 16_384
+    ) -> None:
+        self.model = model
+        self.window = window
+        self.dtype = dtype
+        self.positions = positions
+
+    @property
+    def num_items(self) -> int:
+        """N, the size of the catalogue."""
+        return self.model.config.num_items
+
+    @torch.inference_mode()
+    def scores(self, batch: HistoryBatch) -> np.ndarray:
+        """Scores of every item for each history: float32 [B, N]."""
+        scores: np.ndarray = self.model.scores(self.hidden(batch)).cpu().numpy()
+        return scores
+
+    @torch.inference_mode()
+    def hidden(self, batch: HistoryBatch) -> Tensor:
+        """The hidden state after each history's last event: float32 [B, D]; zero for an empty history."""
+        device = self.model.embedding.weight.device
+        hidden_BD = torch.zeros(len(batch), self.model.config.width, device=device)
+        filled = np.flatnonzero(batch.lengths)
+        lengths = batch.lengths[filled]
+        causal = self.model.config.form == "causal"
+        bounds = greedy_bounds(lengths if causal else np.minimum(lengths, self.window), self.positions)
+        for low, high in pairwise(bounds.tolist()):
+            part = batch.take(filled[low:high])
+            with torch.autocast(device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
+                out = self._causal(part) if causal else self._bidirectional(part)
+            hidden_BD[filled[low:high]] = out.float()
+        return hidden_BD
+
+    def _causal(self, batch: HistoryBatch) -> Tensor:
+        if len(batch) == 1 and batch.lengths[0] > self.positions:
+            return self._in_pieces(batch[0])
+        items, lengths = np.concatenate([batch[b] for b in range(len(batch))]), batch.lengths
+        ends = np.cumsum(lengths)
+        positions = np.arange(len(items)) - np.repeat(ends - lengths, lengths)
+        segments = np.repeat(np.arange(len(lengths)), lengths)
+        hidden, _ = self.model(self._row(items), self._row(segments), self._row(positions))
+        last: Tensor = hidden[0, torch.from_numpy(ends - 1)]
+        return last
+
+    def _in_pieces(self, items: np.ndarray) -> Tensor:
+        state = self.model.empty_state(1)
+        for low in range(0, len(items), self.positions):
+            piece = self._row(items[low : low + self.positions])
+            positions = low + torch.arange(piece.shape[1], device=piece.device).unsqueeze(0)
+            hidden, state = self.model(piece, torch.zeros_like(piece), positions, state)
+        last: Tensor = hidden[:, -1]
+        return last
+
+    def _bidirectional(self, batch: HistoryBatch) -> Tensor:
+        lengths = np.minimum(batch.lengths, self.window)
+        items = np.zeros((len(batch), lengths.max()), np.int64)
+        for b, length in enumerate(lengths.tolist()):
+            items[b, :length] = batch[b][-length:]
+        device = self.model.embedding.weight.device
+        return self.model.last_hidden(
+            torch.from_numpy(items).to(device), torch.from_numpy(lengths).to(device)
+        )
+
+    def _row(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values.astype(np.int64)).unsqueeze(0).to(self.model.embedding.weight.device)

@@ -1,0 +1,60 @@
+"""How a model is trained: every number that decides the result, refused early if it is nonsense."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from grela.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Defaults train the causal form of a set the size of ML-1M.
+
+    epochs:          passes over the training events; early stopping may end sooner
+    window:          positions of a history seen together in training; longer histories are cut into
+                     windows at a place drawn anew each epoch, so every event trains in every epoch
+    batch_positions: positions of one optimiser step (bidirectional: padded positions)
+    learning_rate:   peak rate of AdamW, after `warmup_steps` of linear rise; then half a cosine to zero
+    clip_norm:       the gradient's norm is cut to this
+    patience:        epochs without a better validation NDCG@10 before training stops; 0 never stops
+    precision:       "bf16" forms products in bfloat16, sums and weights in float32; "auto" is bf16 where
+                     the processor multiplies it, else "fp32"
+    checkpoint_seconds: at most this long between two checkpoints
+    """
+
+    epochs: int = 50
+    window: int = 200
+    batch_positions: int = 6400
+    learning_rate: float = 2e-3
+    warmup_steps: int = 300
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    patience: int = 10
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    checkpoint_seconds: float = 60.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("epochs", 1),
+            ("window", 2),
+            ("batch_positions", 2),
+            ("warmup_steps", 0),
+            ("patience", 0),
+        ):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected at least {least}")
+        for name in ("learning_rate", "clip_norm", "checkpoint_seconds"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected a positive number")
+        if not 0 <= self.weight_decay < 1:
+            raise ConfigError(f"weight_decay is {self.weight_decay}, expected at least 0 and less than 1")
+        if self.precision not in ("auto", "bf16", "fp32"):
+            raise ConfigError(f"precision is {self.precision!r}, expected 'auto', 'bf16' or 'fp32'")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed is {self.seed}, expected 0 to 2**63 - 1")
+        if self.window > self.batch_positions:
+            raise ConfigError(
+                f"window {self.window} is more than batch_positions {self.batch_positions}: "
+                "a window must fit into one step; lower the one or raise the other"
+            )

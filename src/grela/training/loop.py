@@ -1,0 +1,169 @@
+"""The training loop: steps, validation, early stopping, checkpoints. Resumed, it ends with the same bits.
+
+Everything random is drawn from (seed, epoch) or (seed, step), never from a generator that remembers, so a
+checkpoint needs no generator's state and a resumed run repeats exactly what an unbroken one does.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from grela.models.recgrela import RecGRELA
+from grela.training.batches import Plan
+from grela.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from grela.training.config import TrainingConfig
+from grela.training.listener import EpochReport, Listener, StepReport
+from grela.training.objective import step_loss
+from grela.training.optimiser import adamw, learning_rate, optimiser_tensors, restore_optimiser
+from grela.training.precision import product_dtype
+
+SELECTED_BY = "filtered.ndcg@10"
+
+Validate = Callable[[RecGRELA], Mapping[str, float]]
+
+
+@dataclass
+class Progress:
+    """Where training stands; everything in it goes into the checkpoint as JSON."""
+
+    epoch: int = 0
+    step_in_epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    events: int = 0
+    seconds: float = 0.0
+    best_epoch: int = -1
+    best: float = float("-inf")
+    finished: bool = False
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Training:
+    """One training of `model` by `plan`, resumed from `folder` where a checkpoint lies there.
+
+    `validate` measures the model after each epoch and must return `SELECTED_BY` among its metrics; the weights
+    of the best epoch are what `run` leaves in the model. Without a `validate` the last epoch is the best.
+    """
+
+    def __init__(
+        self,
+        model: RecGRELA,
+        plan: Plan,
+        config: TrainingConfig,
+        *,
+        folder: Path | None,
+        validate: Validate | None,
+        listener: Listener,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.model, self.plan, self.config = model, plan, config
+        self.folder, self.validate, self.listener, self.clock = folder, validate, listener, clock
+        self.optimiser = adamw(model, config)
+        device = model.embedding.weight.device
+        self.dtype = product_dtype(config.precision, device)
+        self.rng = torch.Generator(device)
+        self.progress = Progress()
+        self.best_weights: dict[str, Tensor] = {}
+        self.total_steps = sum(plan.steps(epoch) for epoch in range(config.epochs))
+        self._saved_at = clock()
+
+    def run(self) -> Progress:
+        """Train to the end or to early stopping; returns the record of all epochs."""
+        self._resume()
+        while not self.progress.finished:
+            self._train_epoch()
+            self._end_epoch()
+            self._save()
+        if self.best_weights:
+            self.model.load_state_dict(self.best_weights)
+        return self.progress
+
+    def _train_epoch(self) -> None:
+        p, steps = self.progress, self.plan.steps(self.progress.epoch)
+        for step in self.plan.epoch(p.epoch, skip=p.step_in_epoch):
+            before = self.clock()
+            loss = self._step(step)
+            p.seconds += self.clock() - before
+            p.step, p.step_in_epoch, p.events = p.step + 1, p.step_in_epoch + 1, p.events + step.events
+            p.loss_sum += loss * step.events
+            rate = p.events / max(p.seconds, 1e-9)
+            left = (self.total_steps - p.step) * p.seconds / p.step_in_epoch
+            self.listener.step(
+                StepReport(p.epoch + 1, self.config.epochs, p.step_in_epoch, steps, loss, rate, left)
+            )
+            if self.clock() - self._saved_at > self.config.checkpoint_seconds:
+                self._save()
+
+    def _step(self, step: Any) -> float:
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.config, self.progress.step, self.total_steps)
+        self.rng.manual_seed(mixed_seed(self.config.seed, self.progress.step))
+        loss = step_loss(self.model, step, self.rng, dtype=self.dtype)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.optimiser.step()
+        return loss.item()
+
+    def _end_epoch(self) -> None:
+        p = self.progress
+        metrics = dict(self.validate(self.model)) if self.validate else {}
+        value = metrics.get(SELECTED_BY, float(p.epoch))
+        if value > p.best:
+            p.best, p.best_epoch = value, p.epoch
+            self.best_weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        report = EpochReport(
+            epoch=p.epoch + 1,
+            loss=p.loss_sum / max(1, p.events),
+            metrics=metrics,
+            seconds=p.seconds,
+            events_per_second=p.events / max(p.seconds, 1e-9),
+            best_epoch=p.best_epoch + 1,
+        )
+        p.epochs.append(asdict(report))
+        p.epoch += 1
+        p.step_in_epoch, p.loss_sum, p.events, p.seconds = 0, 0.0, 0, 0.0
+        waited = self.config.patience and p.epoch - 1 - p.best_epoch >= self.config.patience
+        p.finished = bool(waited) or p.epoch >= self.config.epochs
+        self.listener.epoch(report)
+
+    def _save(self) -> None:
+        if self.folder is None:
+            return
+        tensors = {f"model/{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"optimiser/{k}": v for k, v in optimiser_tensors(self.model, self.optimiser).items()}
+        tensors |= {f"best/{k}": v for k, v in self.best_weights.items()}
+        write_checkpoint(Checkpoint(tensors, asdict(self.progress)), self.folder)
+        self._saved_at = self.clock()
+
+    def _resume(self) -> None:
+        if self.folder is None:
+            return
+        checkpoint, notices = read_checkpoint(self.folder)
+        for notice in notices:
+            self.listener.notice(notice)
+        if checkpoint is None:
+            return
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimiser": {}, "best": {}}
+        for name, tensor in checkpoint.tensors.items():
+            part, _, rest = name.partition("/")
+            parts[part][rest] = tensor
+        self.model.load_state_dict(parts["model"])
+        restore_optimiser(self.model, self.optimiser, parts["optimiser"])
+        self.best_weights = parts["best"]
+        self.progress = p = Progress(**checkpoint.progress)
+        if not p.finished:
+            self.listener.notice(f"resumed after step {p.step_in_epoch} of epoch {p.epoch + 1}")
+
+
+def mixed_seed(seed: int, step: int) -> int:
+    """One 63-bit seed from two numbers, by SplitMix64's finaliser: neighbouring steps share no bits to speak of."""
+    z = (seed * 0x9E3779B97F4A7C15 + step + 0x632BE59BD9B4E019) % 2**64
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+    return (z ^ (z >> 31)) >> 1
