@@ -109,7 +109,7 @@ class RecGRELA(nn.Module):
         turns = rotation(positions, self.config.width)
         x = self.embed(items, positions, rng)
         layers = []
-        for block, before in zip(self._blocks(), state.layers, strict=True):
+        for block, before in zip(self.each_block(), state.layers, strict=True):
             x, after = block(x, turns, segments, before, rng)
             layers.append(after)
         return x, State(tuple(layers), positions[:, -1] + 1)
@@ -121,7 +121,7 @@ class RecGRELA(nn.Module):
         present = positions < lengths.unsqueeze(1)
         turns = rotation(positions, self.config.width)
         x = self.embed(items, positions, rng)
-        for block in self._blocks():
+        for block in self.each_block():
             x = block.whole(x, turns, present, rng)
         return x
 
@@ -141,7 +141,7 @@ class RecGRELA(nn.Module):
         turns = rotation(state.events, self.config.width)
         x = self.embed(items, state.events, None)
         layers = []
-        for block, before in zip(self._blocks(), state.layers, strict=True):
+        for block, before in zip(self.each_block(), state.layers, strict=True):
             x, after = block.step(x, turns, before)
             layers.append(after)
         return x, State(tuple(layers), state.events + 1)
@@ -174,7 +174,8 @@ class RecGRELA(nn.Module):
         embedded: Tensor = self.norm(dropout(x, self.config.dropout, rng))
         return embedded
 
-    def _blocks(self) -> list[Block]:
+    def each_block(self) -> list[Block]:
+        """The blocks, first to last."""
         return cast("list[Block]", list(self.blocks))
 
     def _must_be(self, form: str) -> None:
