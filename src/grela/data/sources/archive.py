@@ -3,7 +3,7 @@
 import tempfile
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PureWindowsPath
 from typing import IO
 
 from grela.data.sources.source import RemoteFile
@@ -33,8 +33,9 @@ def unpack(file: RemoteFile, path: Path, folder: Path, *, limit: int = MEMBER_LI
 
 def _refuse_traversal(archive: zipfile.ZipFile, path: Path) -> None:
     for name in archive.namelist():
-        parts = PurePosixPath(name.replace("\\", "/"))
-        if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[:1]:
+        # a Windows path splits at both slashes and knows drives, so it is the stricter reading
+        member = PureWindowsPath(name)
+        if member.drive or member.root or ".." in member.parts:
             raise SourceError(
                 f"{path} holds {name!r}, which points outside its folder; the archive is not used"
             )

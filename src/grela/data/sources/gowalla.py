@@ -34,7 +34,7 @@ GOWALLA = Source(
     name="gowalla",
     title="Gowalla check-ins",
     publisher_url="https://snap.stanford.edu/data/loc-gowalla.html",
-    licence="public research data; the publisher states no licence",
+    licence="research data; no licence is known",
     citation="E. Cho, S. A. Myers and J. Leskovec, Friendship and Mobility, KDD 2011",
     counts=Counts(107_092, 1_280_969, 6_442_892),
     files=(RemoteFile(f"{FILE}.gz", f"https://snap.stanford.edu/data/{FILE}.gz", limit=2 * 2**30),),

@@ -51,7 +51,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Counts:
-    """Users, items and events as the publisher states them; None where it does not."""
+    """Users, items and events as published, by the publisher or by who counted its files; None if not known."""
 
     users: int | None
     items: int | None
