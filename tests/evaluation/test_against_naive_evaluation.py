@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from evaluation_cases import make_cases, table_for
+from evaluation_cases import counts_for, make_cases, random_cases, table_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import naive_evaluation
 
 from grela.evaluation.evaluate import evaluate, validate
+from reference import naive_evaluation
 
 
 @st.composite
@@ -55,6 +55,20 @@ def test_every_metric_equals_the_naive_one(problem, dtype, lists_k):
     quick = validate(scorer, cases, k=3)
     assert quick["filtered/ndcg@3"] == pytest.approx(expected["filtered"]["ndcg@3"], rel=1e-12)
     assert quick["unfiltered/mrr"] == pytest.approx(expected["unfiltered"]["mrr"], rel=1e-12)
+
+
+def test_long_histories_and_many_targets_equal_the_naive_ones():
+    rng = np.random.default_rng(21)
+    cases = random_cases(rng, users=50, num_items=300, longest=400, most_targets=40)
+    table = rng.integers(0, 60, (50, 300)).astype(np.float32)
+    counts = counts_for(cases, rng)
+    found = evaluate(table_for(cases, table), cases, train_counts=counts, resamples=1)
+    histories, targets = (
+        [part(u).tolist() for u in range(50)] for part in (cases.batch.__getitem__, cases.targets)
+    )
+    expected = naive_evaluation.evaluate(table.tolist(), histories, targets, counts.tolist(), (5, 10, 20), 10)
+    assert found.filtered == pytest.approx(expected["filtered"], rel=1e-12)
+    assert found.unfiltered == pytest.approx(expected["unfiltered"], rel=1e-12)
 
 
 @settings(max_examples=250, deadline=None)

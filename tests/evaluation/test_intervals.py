@@ -74,6 +74,10 @@ def test_permutation_p_value_is_the_exact_one_for_a_handful_of_users():
     assert found.p_value == pytest.approx(1 / 16, abs=0.006)
 
 
+def test_a_p_value_is_never_zero_since_the_observation_counts_as_one_flip():
+    assert paired_difference(np.ones(100), np.zeros(100), resamples=99).p_value == 1 / 100
+
+
 def test_a_model_does_not_differ_from_itself():
     values = np.random.default_rng(12).random(30)
     found = paired_difference(values, values)

@@ -12,7 +12,7 @@ from grela.evaluation.intervals import Interval, PairedDifference, paired_differ
 from grela.evaluation.ranks import TIE_RULE, Ranks
 from grela.evaluation.summary import json_intervals, json_numbers
 
-View = Literal["filtered", "unfiltered"]
+ViewName = Literal["filtered", "unfiltered"]
 
 PROTOCOL = (
     "full ranking of the whole catalogue, no sampled negatives; filtered: items of the history are no "
@@ -51,7 +51,7 @@ class Evaluation:
     tie_rule: str = TIE_RULE
     protocol: str = PROTOCOL
 
-    def per_user(self, metric: str, view: View = "filtered") -> np.ndarray:
+    def per_user(self, metric: str, view: ViewName = "filtered") -> np.ndarray:
         """One metric of accuracy for every user, float64 [C] in the order of `users`."""
         ranks = {"filtered": self.ranks_filtered, "unfiltered": self.ranks_unfiltered}
         if view not in ranks:
@@ -83,7 +83,7 @@ def compare(
     b: Evaluation,
     *,
     metric: str = "ndcg@10",
-    view: View = "filtered",
+    view: ViewName = "filtered",
     resamples: int = 10_000,
     seed: int = 0,
 ) -> PairedDifference:
