@@ -4,16 +4,14 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from html import unescape
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up_reports import full_report, long_report, smallest_report
+from made_up_reports import REPORTS
 
-from grela.reporting.report import ReportData, render
+from grela.reporting.report import render
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = [
@@ -27,33 +25,44 @@ OPTIONS = [
     "--disable-sync",
     "--allow-file-access-from-files",
     "--virtual-time-budget=5000",
-    "--window-size=1400,1000",
+    "--window-size=1800,1000",
 ]
-FRAME = """<!doctype html><body style="margin:0">
-<iframe src="page.html" style="border:0;width:{width}px;height:900px"></iframe><pre id="answer"></pre><script>
-addEventListener("load", () => {{
-  const page = document.querySelector("iframe").contentDocument;
+WIDTHS = (390, 1280)
+FRAMES = """<!doctype html><body style="margin:0">{frames}<pre id="answer"></pre><script>
+const box = e => {{ const r = e.getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; }};
+function measure(page) {{
   for (const details of page.querySelectorAll("details")) details.open = true;
   const {{scrollWidth, clientWidth}} = page.documentElement;
-  const pictures = [...page.querySelectorAll("svg")].map(svg => {{
-    const box = e => {{ const r = e.getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; }};
-    return {{box: box(svg), texts: [...svg.querySelectorAll("text")].map(t => [t.textContent, ...box(t)])}};
-  }});
-  document.getElementById("answer").textContent = JSON.stringify({{scrollWidth, clientWidth, pictures}});
+  const pictures = [...page.querySelectorAll("svg")].map(svg => ({{
+    box: box(svg), texts: [...svg.querySelectorAll("text")].map(t => [t.textContent, ...box(t)])
+  }}));
+  return {{scrollWidth, clientWidth, pictures}};
+}}
+addEventListener("load", () => {{
+  const frames = [...document.querySelectorAll("iframe")];
+  document.getElementById("answer").textContent = JSON.stringify(frames.map(f => measure(f.contentDocument)));
 }});</script>"""
 
 
-def measure(report: ReportData, width: int, folder: Path) -> dict[str, Any]:
-    """Lay the page out in a frame of `width` (a headless window has a least width of its own) with all
-    details open; return its widths and the boxes of its pictures and their texts, in pixels.
+@pytest.fixture(scope="module", params=list(REPORTS))
+def layouts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Any]:
+    """For each of `WIDTHS`: how wide the page is with all details open, and the boxes of its pictures and
+    their texts, in pixels. Measured in frames, since a headless window has a least width of its own.
     """
-    relaxed, removed = re.subn(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", render(report))
-    assert removed == 1  # in this copy alone: the policy would keep the frame from being measured
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine: layout is not checked")
+    policy = r'<meta http-equiv="Content-Security-Policy"[^>]*>'
+    relaxed, removed = re.subn(policy, "", render(REPORTS[request.param]()))
+    assert removed == 1  # in this copy alone: under the policy no frame could be measured
+    folder = tmp_path_factory.mktemp("page")
     (folder / "page.html").write_text(relaxed, encoding="utf-8")
-    (folder / "frame.html").write_text(FRAME.format(width=width), encoding="utf-8")
-    command = [str(CHROMIUM), *OPTIONS, f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
+    frames = "".join(
+        f'<iframe src="page.html" style="border:0;width:{w}px;height:900px"></iframe>' for w in WIDTHS
+    )
+    (folder / "frames.html").write_text(FRAMES.format(frames=frames), encoding="utf-8")
+    command = [CHROMIUM, *OPTIONS, f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
     done = subprocess.run(
-        [*command, (folder / "frame.html").as_uri()],
+        [*command, (folder / "frames.html").as_uri()],
         capture_output=True,
         encoding="utf-8",
         timeout=60,
@@ -61,26 +70,19 @@ def measure(report: ReportData, width: int, folder: Path) -> dict[str, Any]:
     )
     answer = re.search(r'<pre id="answer">(.+?)</pre>', done.stdout, re.DOTALL)
     assert answer is not None, done.stderr
-    measured: dict[str, Any] = json.loads(unescape(answer[1]))
-    return measured
+    return dict(zip(WIDTHS, json.loads(unescape(answer[1])), strict=True))
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: layout is not checked")
-@pytest.mark.parametrize("width", [390, 1280])
-def test_page_is_never_wider_than_the_window(any_report: ReportData, tmp_path: Path, width: int) -> None:
-    measured = measure(any_report, width, tmp_path)
-    assert measured["scrollWidth"] <= measured["clientWidth"] <= width
-    assert measured["clientWidth"] > width - 30
+def test_page_is_never_wider_than_the_window(layouts: dict[int, Any]) -> None:
+    for width, measured in layouts.items():
+        assert measured["scrollWidth"] <= measured["clientWidth"] <= width
+        assert measured["clientWidth"] > width - 30
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: layout is not checked")
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("make", [full_report, smallest_report, long_report])
-def test_texts_of_a_chart_are_neither_cut_off_nor_overlapping(
-    make: Callable[[], ReportData], tmp_path: Path, width: int
-) -> None:
-    pictures = measure(make(), width, tmp_path)["pictures"]
-    assert len(pictures) == 5
+@pytest.mark.parametrize("layouts", ["full", "smallest", "long"], indirect=True)
+def test_texts_of_a_chart_are_neither_cut_off_nor_overlapping(layouts: dict[int, Any]) -> None:
+    pictures = [picture for measured in layouts.values() for picture in measured["pictures"]]
+    assert len(pictures) == 5 * len(WIDTHS)
     for picture in pictures:
         left, top, right, bottom = picture["box"]
         for words, x1, y1, x2, y2 in picture["texts"]:

@@ -183,20 +183,25 @@ def paired_ranks(key: str, title: str, ranks: Sequence["LayerRank"]) -> Markup:
         return Markup("")
     entries = [(dot(0, 0, 2), "without the local branch"), (dot(0, 0, 1), "with it")]
     signs, top = legend(entries, 0)
-    top, row, left = top + 24, 20.0, 104.0
+    top, row = top + 24, 20.0
+    left = 12 + CHARACTER * max(len(_head(r)) for r in ranks)
     bottom = top + row * len(ranks)
     most = max(2.0, *known, *(float(r.positions) for r in ranks))
     axis = Axis(0.0, log10(most), left, WIDTH - 28, (0.0, 1.0))
     drawn = [_decades(axis, top, bottom), _bounds(ranks, axis, top, bottom)]
     for j, rank in enumerate(ranks):
         y = top + row * (j + 0.5)
-        drawn.append(label(0, y + 4, f"layer {rank.layer}, head {rank.head}"))
+        drawn.append(label(0, y + 4, _head(rank)))
         drawn.append(_pair(rank, axis, y))
     words = "; ".join(
         f"layer {r.layer} head {r.head}: {number(r.without_local, 1)} without, {number(r.with_local, 1)} with"
         for r in ranks
     )
     return picture(key, title, words, bottom + 36, signs, *drawn)
+
+
+def _head(rank: "LayerRank") -> str:
+    return f"layer {rank.layer}, head {rank.head}"
 
 
 def _pair(rank: "LayerRank", axis: Axis, y: float) -> Markup:
