@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from grela.data.readers.columns import find_columns
 from grela.data.readers.formats import TITLE_FORMATS, open_source
-from grela.data.readers.ids import as_string, canonical_integers, is_text, read_ids
+from grela.data.readers.ids import as_string, canonical_integers, decoded, is_text, read_ids
 from grela.data.readers.scan import Chunk, Scan, shown
 from grela.data.vocabulary import RawId
 from grela.errors import EmptyDataError, ValueInDataError
@@ -41,9 +41,7 @@ def read_titles(
 
 
 def _titles(chunk: Chunk, name: str, column: str) -> list[str | None]:
-    values = chunk.columns[1]
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
+    values = decoded(chunk.columns[1])
     if pa.types.is_null(values.type):
         return [None] * len(values)
     if not is_text(values.type):

@@ -17,9 +17,7 @@ def read_ids(chunk: Chunk, position: int, name: str, column: str) -> pa.Array:
     Raises ValueInDataError at the first null, empty id, control character, integer beyond 64 bits, and for
     every other type.
     """
-    values = chunk.columns[position]
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
+    values = decoded(chunk.columns[position])
     if values.null_count:
         j = first_true(values.is_null())
         raise _bad(name, chunk, j, column, "a null", "an id", "remove the row or fill it in")
@@ -32,6 +30,15 @@ def read_ids(chunk: Chunk, position: int, name: str, column: str) -> pa.Array:
         j, advice = max(0, first_true(pc.not_equal(values, pc.floor(values)))), "cast it to integers"
     got = f"a {values.type} ({shown(values[j].as_py())})"
     raise _bad(name, chunk, j, column, got, "an id, a string or an integer", advice)
+
+
+def decoded(values: pa.Array) -> pa.Array:
+    """A dictionary array as the values it stands for; any other array as it is."""
+    if not pa.types.is_dictionary(values.type):
+        return values
+    words = values.dictionary
+    # Arrow has no `take` for string views.
+    return (words.cast(pa.string()) if pa.types.is_string_view(words.type) else words).take(values.indices)
 
 
 def is_text(kind: pa.DataType) -> bool:

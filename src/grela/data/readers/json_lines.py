@@ -50,6 +50,8 @@ def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
+    if any("\ud800" <= c <= "\udfff" for key in result for c in key):
+        raise ValueError("half a surrogate pair in a key")
     if len(result) < len(pairs):
         keys = [key for key, _ in pairs]
         raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} is there twice")

@@ -49,7 +49,7 @@ def text_blocks(path: Path, *, latin_1: bool = False) -> Iterator[Block]:
 def _whole_lines(path: Path) -> Iterator[bytes]:
     """Runs of whole lines. Line feeds at a run's end, but one, wait for the next run: at the file's end they go."""
     pending = b""
-    start = True
+    start, line = True, 1
     with opened(path) as file:
         while part := file.read(BLOCK_BYTES):
             if start:
@@ -58,10 +58,12 @@ def _whole_lines(path: Path) -> Iterator[bytes]:
             ready, pending = _cut(pending)
             if ready:
                 yield ready
+                line += ready.count(b"\n")
             if len(pending) > LINE_LIMIT:
+                _refuse_nul(path, pending, line)
                 raise ReadError(
-                    f"{path}: a line, or a run of blank lines, is longer than {LINE_LIMIT} bytes "
-                    f"(it begins {pending[:40]!r}); is this the text file it should be?"
+                    f"{path}, line {line}: this line, or a run of blank lines from here, is longer than {LINE_LIMIT} "
+                    f"bytes (it begins {pending[:40]!r}); is this the text file it should be?"
                 )
     if pending.strip(b"\r\n"):
         yield pending + b"\n"

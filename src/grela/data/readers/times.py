@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from grela.data.readers.ids import as_string, is_text
+from grela.data.readers.ids import as_string, decoded, is_text
 from grela.data.readers.scan import Chunk, first_failure, first_true, shown
 from grela.errors import ValueInDataError
 
@@ -37,9 +37,7 @@ def read_times(chunk: Chunk, position: int, name: str, column: str) -> Times:
     text lie in 1900..2199 and become microseconds since 1970 UTC, finer digits cut off; without a zone they are
     taken as UTC. Raises ValueInDataError at the first null, absurd or unreadable value, and where the kind changes.
     """
-    values = chunk.columns[position]
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
+    values = decoded(chunk.columns[position])
     where = _Where(chunk, name, column)
     if values.null_count:
         raise where.bad(first_true(values.is_null()), "a null", "a time")
