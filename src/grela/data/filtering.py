@@ -71,8 +71,7 @@ def drop_repeats(events: Scratch, repeats: Repeats) -> None:
     if repeats == "keep":
         return
     events.execute(f"CREATE TABLE kept AS SELECT row, u, i, time FROM events QUALIFY {_IS_KEPT[repeats]}")  # noqa: S608
-    events.execute("DROP TABLE events")
-    events.execute("ALTER TABLE kept RENAME TO events")
+    _replace_events(events)
 
 
 def keep_core(events: Scratch, *, min_user_events: int, min_item_events: int) -> int:
@@ -87,12 +86,23 @@ def keep_core(events: Scratch, *, min_user_events: int, min_item_events: int) ->
         if not dropped:
             return rounds
         rounds += 1
-        # Deleted rows are remembered in memory until the next checkpoint.
-        events.execute("CHECKPOINT")
 
 
 def _drop_rare(events: Scratch, column: Literal["u", "i"], minimum: int) -> int:
+    """Drop users or items with fewer events than `minimum`; return how many there were."""
     if minimum <= 1:
         return 0
-    rare = f"SELECT {column} FROM events GROUP BY {column} HAVING count(*) < {minimum:d}"  # noqa: S608
-    return events.number(f"DELETE FROM events WHERE {column} IN ({rare})")  # noqa: S608
+    counts = f"SELECT {column} AS code FROM events GROUP BY {column} HAVING count(*) < {minimum:d}"  # noqa: S608
+    events.execute(f"CREATE OR REPLACE TABLE rare AS {counts}")
+    dropped = events.number("SELECT count(*) FROM rare")
+    if dropped:
+        # Not a DELETE: its marks stay in memory, and ran out of a 300 MB limit at 40 million rows.
+        left = f"SELECT * FROM events WHERE {column} NOT IN (SELECT code FROM rare)"  # noqa: S608
+        events.execute(f"CREATE TABLE kept AS {left}")
+        _replace_events(events)
+    return dropped
+
+
+def _replace_events(events: Scratch) -> None:
+    events.execute("DROP TABLE events")
+    events.execute("ALTER TABLE kept RENAME TO events")
