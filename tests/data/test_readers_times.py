@@ -52,6 +52,7 @@ def test_numbers_stay_and_iso_8601_becomes_microseconds(
         (["1", str(2**62)], "line 3: column 'time' has the absurd time"),
         (["1", str(10**30)], "line 3: column 'time' has the absurd time"),
         (["1", "0x10"], "line 3: column 'time' has '0x10'"),
+        (["0x10", "0.5"], "line 2: column 'time' has '0x10', expected a finite number or an ISO"),
         (["1", "yesterday"], "line 3: column 'time' has 'yesterday', expected a finite number or an ISO"),
         (
             ["2020-01-01", "3"],

@@ -159,6 +159,8 @@ def _mixed(strings: pa.Array, j: int, kind: str, where: _Where) -> ValueInDataEr
 
 
 def _kind(text: str) -> str | None:
+    if "x" in text.lower():
+        return None  # Arrow reads 0x10 as an integer
     one = pa.array([text], pa.string())
     for kind, target in ((INTEGER, pa.int64()), (FLOAT, pa.float64())):
         try:
