@@ -11,7 +11,8 @@ from torch.nn.functional import cross_entropy
 
 def naive_softmax_loss(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     """Mean of -log softmax(hidden @ weight.T)[target]: hidden [P, D], weight [N, D], targets [P] in 0..N-1."""
-    return cross_entropy((hidden @ weight.T).float(), targets)
+    logits_PN = hidden @ weight.T
+    return cross_entropy(logits_PN.to(torch.promote_types(logits_PN.dtype, torch.float32)), targets)
 
 
 def softmax_loss(hidden: Tensor, weight: Tensor, targets: Tensor, *, block: int = 512) -> Tensor:

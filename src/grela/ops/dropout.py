@@ -16,7 +16,7 @@ def keep_mask(
 
     Sixteen random bits an element, four elements a draw: a Bernoulli draw an element costs several times more.
     """
-    dropped = round(rate * _LEVELS)
+    dropped = min(round(rate * _LEVELS), _LEVELS - 1)
     count = torch.Size(shape).numel()
     bits = torch.empty(-(-count // 4), dtype=torch.int64, device=rng.device)
     bits.random_(-(2**63), None, generator=rng)

@@ -6,15 +6,17 @@ from torch import Tensor
 # ... any leading axes, D width
 
 
-def rotation(positions: Tensor, width: int, *, base: float = 10_000.0) -> Tensor:
-    """The turn of each pair at integer positions [...]: e^(i angle), complex64 [..., D/2].
+def rotation(
+    positions: Tensor, width: int, *, base: float = 10_000.0, dtype: torch.dtype = torch.complex64
+) -> Tensor:
+    """The turn of each pair at integer positions [...]: e^(i angle), complex `dtype` [..., D/2].
 
     The angle of pair i at position t is t * base**(-2 i / D), formed in float64: at position 10**6 a
     float32 angle would already be wrong by 0.06.
     """
     pairs = torch.arange(0, width, 2, dtype=torch.float64, device=positions.device)
     angles = positions.to(torch.float64).unsqueeze(-1) * base ** (-pairs / width)
-    return torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
+    return torch.polar(torch.ones_like(angles), angles).to(dtype)
 
 
 def rotate(x: Tensor, turns: Tensor) -> Tensor:
