@@ -8,7 +8,7 @@ from torch import Tensor
 
 from grela.data.histories import HistoryBatch
 from grela.models.recgrela import RecGRELA
-from grela.training.batches import greedy_bounds
+from grela.training.batches import greedy_bounds, padded_bounds
 
 # B histories, N items, D width, P positions of a row
 
@@ -49,7 +49,10 @@ class ModelScorer:
         filled = np.flatnonzero(batch.lengths)
         lengths = batch.lengths[filled]
         causal = self.model.config.form == "causal"
-        bounds = greedy_bounds(lengths if causal else np.minimum(lengths, self.window), self.positions)
+        if causal:
+            bounds = greedy_bounds(lengths, self.positions)
+        else:
+            bounds = padded_bounds(np.minimum(lengths, self.window), self.positions)
         for low, high in pairwise(bounds.tolist()):
             part = batch.take(filled[low:high])
             with torch.autocast(device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):

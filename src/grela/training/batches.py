@@ -145,7 +145,7 @@ class PrefixPlan:
         for low in range(0, len(order), pool):
             part = order[low : low + pool]
             order[low : low + pool] = part[np.argsort(length[part], kind="stable")]
-        bounds = _padded_bounds(length[order], self.batch_positions)
+        bounds = padded_bounds(length[order], self.batch_positions)
         steps = np.stack((bounds[:-1], bounds[1:]), 1)
         return target[order], steps[rng.permutation(len(steps))], first[order]
 
@@ -163,12 +163,12 @@ def greedy_bounds(lengths: np.ndarray, capacity: int) -> np.ndarray:
     return np.array(bounds)
 
 
-def _padded_bounds(lengths: np.ndarray, capacity: int) -> np.ndarray:
-    """Bounds that cut `lengths` into runs of count x longest of at most `capacity`."""
+def padded_bounds(lengths: np.ndarray, capacity: int) -> np.ndarray:
+    """Bounds that cut `lengths` into runs of count x longest of at most `capacity`, each as long as can be."""
     bounds, longest = [0], 0
     for i, length in enumerate(lengths.tolist()):
         longest = max(longest, length)
         if i > bounds[-1] and (i + 1 - bounds[-1]) * longest > capacity:
             bounds.append(i)
             longest = length
-    return np.array([*bounds, len(lengths)])
+    return np.array([*bounds, len(lengths)] if len(lengths) else bounds)
