@@ -69,7 +69,8 @@ class HistoryBatch:
     @property
     def lengths(self) -> np.ndarray:
         """Events per history, int64 [B]."""
-        return self.end - self.start
+        lengths: np.ndarray = self.end - self.start
+        return lengths
 
     def take(self, which: np.ndarray | slice) -> "HistoryBatch":
         """The histories chosen by index, mask or slice."""
@@ -80,7 +81,7 @@ class HistoryBatch:
         """From separate item arrays, without times (all zero)."""
         lengths = np.array([len(h) for h in histories], dtype=np.int64)
         end = np.cumsum(lengths)
-        items = np.concatenate([np.asarray(h, dtype=np.int32) for h in histories]) if histories else np.zeros(0, np.int32)
+        items = np.concatenate([np.zeros(0, np.int32), *(np.asarray(h, np.int32) for h in histories)])
         return HistoryBatch(items, np.zeros(len(items), np.int64), end - lengths, end)
 
 

@@ -30,13 +30,14 @@ PADDING = 0
 
 @dataclass(frozen=True, kw_only=True)
 class RecGRELAConfig:
-    """Shape of the model; defaults are the paper's for ML-1M. `num_items` is N, without padding.
+    """Shape of the model; defaults are the paper's for ML-1M.
 
+    `num_items` is N, without padding; it stays 0 until the catalogue is known.
     `learned_positions` is the length of a table of absolute position embeddings, 0 for none (the paper);
     positions past its end share the last entry.
     """
 
-    num_items: int
+    num_items: int = 0
     form: Literal["causal", "bidirectional"] = "causal"
     width: int = 64
     heads: int = 4
@@ -52,7 +53,7 @@ class RecGRELAConfig:
     def __post_init__(self) -> None:
         if self.form not in ("causal", "bidirectional"):
             raise ConfigError(f"form is {self.form!r}, expected 'causal' or 'bidirectional'")
-        for name, least in (("num_items", 1), ("width", 2), ("heads", 1), ("layers", 1), ("taps", 1)):
+        for name, least in (("num_items", 0), ("width", 2), ("heads", 1), ("layers", 1), ("taps", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected at least {least}")
         if self.width % self.heads or self.width % 2:
@@ -80,6 +81,8 @@ class RecGRELA(nn.Module):
 
     def __init__(self, config: RecGRELAConfig, *, rng: torch.Generator, eps: float = EPS) -> None:
         super().__init__()
+        if config.num_items < 1:
+            raise ConfigError(f"num_items is {config.num_items}, expected the size of the catalogue, 1 or more")
         self.config = config
         with torch.device("meta"):
             self.embedding = nn.Embedding(config.num_items + 1, config.width)
@@ -106,7 +109,7 @@ class RecGRELA(nn.Module):
         """
         self._must_be("causal")
         state = self.empty_state(len(items)) if state is None else state
-        turns = rotation(positions, self.config.width)
+        turns = self._turns(positions)
         x = self.embed(items, positions, rng)
         layers = []
         for block, before in zip(self.each_block(), state.layers, strict=True):
@@ -119,7 +122,7 @@ class RecGRELA(nn.Module):
         self._must_be("bidirectional")
         positions = torch.arange(items.shape[1], device=items.device).expand(items.shape)
         present = positions < lengths.unsqueeze(1)
-        turns = rotation(positions, self.config.width)
+        turns = self._turns(positions)
         x = self.embed(items, positions, rng)
         for block in self.each_block():
             x = block.whole(x, turns, present, rng)
@@ -138,7 +141,7 @@ class RecGRELA(nn.Module):
     def step(self, items: Tensor, state: State) -> tuple[Tensor, State]:
         """One event a history: items int [B] and their states give hidden states [B, D] and the states after."""
         self._must_be("causal")
-        turns = rotation(state.events, self.config.width)
+        turns = self._turns(state.events)
         x = self.embed(items, state.events, None)
         layers = []
         for block, before in zip(self.each_block(), state.layers, strict=True):
@@ -177,6 +180,9 @@ class RecGRELA(nn.Module):
     def each_block(self) -> list[Block]:
         """The blocks, first to last."""
         return cast("list[Block]", list(self.blocks))
+
+    def _turns(self, positions: Tensor) -> Tensor:
+        return rotation(positions, self.config.width, dtype=self.embedding.weight.dtype.to_complex())
 
     def _must_be(self, form: str) -> None:
         if self.config.form != form:

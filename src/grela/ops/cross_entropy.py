@@ -58,10 +58,12 @@ def _loss_and_gradient(logits_PN: Tensor, targets_P: Tensor) -> tuple[Tensor, Te
     """The summed loss of one block, and its gradient by the logits."""
     rows = torch.arange(len(targets_P), device=targets_P.device)
     wide = torch.promote_types(logits_PN.dtype, torch.float32)
-    peaks_P, best_P = logits_PN.max(-1)
     gradient = torch.softmax(logits_PN, -1)
-    # log of the sum of exponentials, from the largest probability, which cannot underflow as the target's can.
-    log_sums_P = peaks_P.to(wide) - gradient[rows, best_P].to(wide).log()
-    loss = (log_sums_P - logits_PN[rows, targets_P].to(wide)).sum()
+    probability_P = gradient[rows, targets_P].to(wide)
+    losses_P = -probability_P.log()
+    faint = (probability_P < torch.finfo(wide).tiny).nonzero().squeeze(-1)
+    if len(faint):  # a probability that underflowed has no logarithm; its loss is formed from the logits
+        logits = logits_PN[faint].to(wide)
+        losses_P[faint] = logits.logsumexp(-1) - logits.gather(1, targets_P[faint, None]).squeeze(1)
     gradient[rows, targets_P] -= 1
-    return loss, gradient
+    return losses_P.sum(), gradient

@@ -1,0 +1,16 @@
+"""Named experiments: one function each, returning the whole configuration."""
+
+from collections.abc import Callable
+
+from grela.configuration import Config
+from grela.errors import ConfigError
+from grela.recipes.paper import paper
+
+RECIPES: dict[str, Callable[[], Config]] = {"paper": paper}
+
+
+def recipe(name: str) -> Config:
+    """The configuration of a named experiment; raises ConfigError listing the names there are."""
+    if name not in RECIPES:
+        raise ConfigError(f"no recipe {name!r}; expected one of {', '.join(sorted(RECIPES))}")
+    return RECIPES[name]()

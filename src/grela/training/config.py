@@ -14,7 +14,8 @@ class TrainingConfig:
     window:          positions of a history seen together in training; longer histories are cut into
                      windows at a place drawn anew each epoch, so every event trains in every epoch
     batch_positions: positions of one optimiser step (bidirectional: padded positions)
-    learning_rate:   peak rate of AdamW, after `warmup_steps` of linear rise; then half a cosine to zero
+    learning_rate:   peak rate of AdamW, after `warmup_steps` of linear rise
+    schedule:        "cosine" lowers the rate from its peak to zero along half a cosine; "constant" keeps it
     clip_norm:       the gradient's norm is cut to this
     patience:        epochs without a better validation NDCG@10 before training stops; 0 never stops
     precision:       "bf16" forms products in bfloat16, sums and weights in float32; "auto" is bf16 where
@@ -26,6 +27,7 @@ class TrainingConfig:
     window: int = 200
     batch_positions: int = 6400
     learning_rate: float = 2e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
     warmup_steps: int = 300
     weight_decay: float = 0.01
     clip_norm: float = 1.0
@@ -49,6 +51,8 @@ class TrainingConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected a positive number")
         if not 0 <= self.weight_decay < 1:
             raise ConfigError(f"weight_decay is {self.weight_decay}, expected at least 0 and less than 1")
+        if self.schedule not in ("cosine", "constant"):
+            raise ConfigError(f"schedule is {self.schedule!r}, expected 'cosine' or 'constant'")
         if self.precision not in ("auto", "bf16", "fp32"):
             raise ConfigError(f"precision is {self.precision!r}, expected 'auto', 'bf16' or 'fp32'")
         if not 0 <= self.seed < 2**63:

@@ -4,6 +4,7 @@ Everything random is drawn from (seed, epoch) or (seed, step), never from a gene
 checkpoint needs no generator's state and a resumed run repeats exactly what an unbroken one does.
 """
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -22,7 +23,8 @@ from grela.training.objective import step_loss
 from grela.training.optimiser import adamw, learning_rate, optimiser_tensors, restore_optimiser
 from grela.training.precision import product_dtype
 
-SELECTED_BY = "filtered.ndcg@10"
+METRICS = "metrics.jsonl"
+SELECTED_BY = "filtered/ndcg@10"
 
 Validate = Callable[[RecGRELA], Mapping[str, float]]
 
@@ -139,6 +141,7 @@ class Training:
         tensors |= {f"optimiser/{k}": v for k, v in optimiser_tensors(self.model, self.optimiser).items()}
         tensors |= {f"best/{k}": v for k, v in self.best_weights.items()}
         write_checkpoint(Checkpoint(tensors, asdict(self.progress)), self.folder)
+        write_metrics(self.progress.epochs, self.folder)
         self._saved_at = self.clock()
 
     def _resume(self) -> None:
@@ -159,6 +162,14 @@ class Training:
         self.progress = p = Progress(**checkpoint.progress)
         if not p.finished:
             self.listener.notice(f"resumed after step {p.step_in_epoch} of epoch {p.epoch + 1}")
+
+
+def write_metrics(epochs: list[dict[str, Any]], folder: Path) -> None:
+    """One JSON line an epoch, as far as the checkpoint reaches."""
+    lines = "".join(json.dumps(epoch) + "\n" for epoch in epochs)
+    fresh = folder / (METRICS + ".part")
+    fresh.write_text(lines, encoding="utf-8")
+    fresh.replace(folder / METRICS)
 
 
 def mixed_seed(seed: int, step: int) -> int:

@@ -1,4 +1,4 @@
-"""AdamW (Loshchilov and Hutter, arXiv 1711.05101) with linear warm-up and half a cosine of decay."""
+"""AdamW (Loshchilov and Hutter, arXiv 1711.05101) with linear warm-up, then a constant rate or half a cosine."""
 
 import math
 from collections.abc import Mapping
@@ -11,13 +11,15 @@ from grela.training.config import TrainingConfig
 
 
 def learning_rate(config: TrainingConfig, step: int, total_steps: int) -> float:
-    """The rate of step 0 .. total_steps - 1: rises linearly to the peak, falls as half a cosine to near zero.
+    """The rate of step 0 .. total_steps - 1: rises linearly to the peak, then follows the schedule.
 
     The warm-up takes at most a tenth of all steps, so that a short training is not all warm-up.
     """
     warmup = min(config.warmup_steps, total_steps // 10)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
+    if config.schedule == "constant":
+        return config.learning_rate
     done = (step - warmup) / max(1, total_steps - warmup)
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 

@@ -1,0 +1,5 @@
+"""`python -m grela`: the command line."""
+
+from grela.cli.main import main
+
+main()

@@ -1,0 +1,121 @@
+"""`grela fit`: prepare, train, evaluate, report."""
+
+import json
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from grela.cli.progress import listener_for
+from grela.cli.show import metric_lines
+from grela.cli.source import open_events
+
+
+@click.command(short_help="Train on a log of events and write a run folder.")
+@click.argument("events")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Run folder to make or go on with."
+)
+@click.option("--config", type=click.Path(path_type=Path), help="Settings, TOML or JSON; options here win.")
+@click.option("--recipe", help="Settings of a named experiment (see docs/recipes.md) instead of --config.")
+@click.option("--titles", type=click.Path(path_type=Path), help="File with a title for each item.")
+@click.option("--user", help="Column of the user ids, if not found by its name.")
+@click.option("--item", help="Column of the item ids.")
+@click.option("--time", help="Column of the times.")
+@click.option(
+    "--format", help="Format of EVENTS, if its name does not tell: csv, tsv, parquet, jsonl, inter ..."
+)
+@click.option("--form", type=click.Choice(["causal", "bidirectional"]), help="Form of the model [causal].")
+@click.option("--epochs", type=int, help="Most passes over the training events.")
+@click.option("--seed", type=int, help="Seed of everything random.")
+@click.option("--min-user-events", type=int, help="k-core: leave out users with fewer events.")
+@click.option("--min-item-events", type=int, help="k-core: leave out items with fewer events.")
+@click.option("--valid-from", help="Temporal split: validation starts here (number, or ISO date).")
+@click.option("--test-from", help="Temporal split: the test starts here.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of the processor to use [all].")
+@click.option(
+    "--log",
+    type=click.Choice(["auto", "lines", "json"]),
+    default="auto",
+    show_default=True,
+    help="auto: a bar on a terminal, else quiet; lines: a line an epoch; json: a JSON line for everything.",
+)
+def fit(events: str, out: Path, log: str, device: str, threads: int | None, **options: Any) -> None:
+    """Train on EVENTS, a file of (user, item, time) events or a name of `grela data list`.
+
+    \b
+    grela fit ml-100k --out runs/ml-100k
+    grela fit events.parquet --out runs/shop --min-item-events 5
+    grela fit log.csv --user who --item what --time when --titles items.csv --out runs/mine
+    grela fit events.csv --valid-from 2024-05-01 --test-from 2024-06-01 --out runs/temporal
+
+    Interrupted, the same command goes on where it was. The folder holds the weights, the catalogue, metrics
+    by epoch, the evaluation on the test events and report.html.
+    """
+    import torch
+
+    from grela.recommender import Recommender
+
+    if threads:
+        torch.set_num_threads(threads)
+    columns = {name: options[name] for name in ("user", "item", "time", "format", "titles")}
+    log_of_events, titles = open_events(events, **columns)
+    listener = listener_for(log)
+    Recommender.fit(
+        log_of_events,
+        config=_config(options),
+        titles=titles,
+        out=out,
+        listener=listener,
+        device=device,
+        command=shlex.join(["grela", *sys.argv[1:]]),
+    )
+    result = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
+    if log == "json":
+        click.echo(json.dumps({"event": "result", "run": str(out), **result}))
+        return
+    for line in metric_lines(result):
+        click.echo(line)
+    click.echo(f"report: {out / 'report.html'}")
+
+
+def _config(options: dict[str, Any]) -> Any:
+    from grela.configuration import Config, SplitConfig, read_config
+    from grela.recipes import recipe
+
+    if options["config"] and options["recipe"]:
+        raise click.UsageError("--config and --recipe both give all settings; use one")
+    config = Config()
+    if options["config"]:
+        config = read_config(options["config"])
+    elif options["recipe"]:
+        config = recipe(options["recipe"])
+    if options["valid_from"] is not None or options["test_from"] is not None:
+        split = SplitConfig(
+            kind="temporal", valid_from=_time(options["valid_from"]), test_from=_time(options["test_from"])
+        )
+        config = replace(config, split=split)
+    return replace(
+        config,
+        preparation=replace(config.preparation, **_given(options, "min_user_events", "min_item_events")),
+        model=replace(config.model, **_given(options, "form")),
+        training=replace(config.training, **_given(options, "epochs", "seed")),
+    )
+
+
+def _given(options: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: options[name] for name in names if options[name] is not None}
+
+
+def _time(text: str | None) -> int | float | str | None:
+    """A number where the text is one, else the text."""
+    for kind in (int, float):
+        try:
+            return kind(text) if text is not None else None
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,71 @@
+"""The command line: parse, call, print.
+
+Exit codes: 0 done, 1 an error that says what to do, 2 usage, 130 interrupted.
+"""
+
+import os
+import sys
+
+import click
+
+from grela import __version__
+from grela.cli.convert import convert
+from grela.cli.data import data
+from grela.cli.evaluate import evaluate
+from grela.cli.fit import fit
+from grela.cli.inspect import inspect
+from grela.cli.recommend import recommend
+from grela.errors import GrelaError
+
+# glibc gives large freed blocks back to the system and faults every page in again at the next step; with these it
+# keeps them. They are read when a process starts, so the command starts itself again with them.
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="grela")
+def cli() -> None:
+    """Recommend the next item to users with long histories.
+
+    \b
+    grela fit ml-100k --out runs/ml-100k
+    grela recommend runs/ml-100k --user 196
+    """
+
+
+for command in (fit, evaluate, recommend, data, convert, inspect):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line of this process and exit."""
+    _keep_freed_memory()
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; returns its exit code."""
+    try:
+        cli.main(arguments, prog_name="grela", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except GrelaError as error:
+        click.echo(f"grela: {error}", err=True)
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("grela: interrupted; the same command goes on from the last checkpoint", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has closed it, as `head` does: nothing is left to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+def _keep_freed_memory() -> None:
+    if not sys.platform.startswith("linux") or any(name in os.environ for name in _MALLOC):
+        return
+    os.execve(sys.executable, [sys.executable, "-m", "grela", *sys.argv[1:]], os.environ | _MALLOC)  # noqa: S606

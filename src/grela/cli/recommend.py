@@ -1,0 +1,89 @@
+"""`grela recommend`: the next items for users of a run, or for any history."""
+
+import csv
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from grela.recommender import Recommendation
+
+
+@click.command(short_help="Recommend to users of a run, or to any history.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--user", "users", multiple=True, help="Id of a user of the run; may be repeated.")
+@click.option("--history", "histories", multiple=True, help="Item ids, oldest first, separated by commas.")
+@click.option("--all", "everyone", is_flag=True, help="All users of the run; needs --out.")
+@click.option("--out", type=click.Path(path_type=Path), help="With --all: Parquet file to write.")
+@click.option("-k", type=int, default=10, show_default=True, help="How many items.")
+@click.option("--allow", help="Recommend among these items only (ids separated by commas).")
+@click.option("--exclude", help="Never recommend these items.")
+@click.option("--keep-seen", is_flag=True, help="Recommend items of the history too.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def recommend(
+    run: Path,
+    users: tuple[str, ...],
+    histories: tuple[str, ...],
+    everyone: bool,
+    out: Path | None,
+    k: int,
+    allow: str | None,
+    exclude: str | None,
+    keep_seen: bool,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Recommend from RUN, a folder that `grela fit` wrote.
+
+    \b
+    grela recommend runs/ml-100k --user 196
+    grela recommend runs/ml-100k --history 50,172,181 -k 5 --json
+    grela recommend runs/ml-100k --all --out lists.parquet
+
+    An id with a comma in it goes in double quotes.
+    """
+    from grela.recommender import Recommender
+
+    if everyone != (out is not None):
+        raise click.UsageError("--all and --out FILE.parquet go together")
+    if everyone and (users or histories or allow or exclude):
+        raise click.UsageError("--all takes no --user, --history, --allow or --exclude")
+    if not (everyone or users or histories):
+        raise click.UsageError("say for whom: --user ID, --history A,B,C or --all")
+    recommender = Recommender.load(run, device=device)
+    if out is not None:
+        rows = recommender.recommend_to_parquet(out, k=k, filter_seen=not keep_seen)
+        click.echo(f"{rows:,} rows in {out}")
+        return
+    found = recommender.recommend(
+        [*users, *(_ids(text) for text in histories)],
+        k=k,
+        allow=None if allow is None else _ids(allow),
+        exclude=[] if exclude is None else _ids(exclude),
+        filter_seen=not keep_seen,
+    )
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in found], indent=2, ensure_ascii=False))
+        return
+    for one in found:
+        _show(one)
+
+
+def _ids(text: str) -> list[str]:
+    """Comma-separated ids; an id in double quotes may hold commas."""
+    return [part for part in next(csv.reader([text], skipinitialspace=True), []) if part]
+
+
+def _show(one: "Recommendation") -> None:
+    click.echo(f"for user {one.user}:" if one.user is not None else "for this history:")
+    if one.unknown:
+        click.echo(f"  skipped, not in the catalogue: {', '.join(map(str, one.unknown))}", err=True)
+    if one.cold_start:
+        click.echo("  nothing of the history is known: the most popular items", err=True)
+    for rank, item in enumerate(one.items, 1):
+        name = f"{item.title}  [{item.item}]" if item.title else str(item.item)
+        click.echo(f"  {rank:>3}  {item.score:8.3f}  {name}")

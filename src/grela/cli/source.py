@@ -1,0 +1,40 @@
+"""The events of a command: a file, or a data set of the catalogue by its name."""
+
+from pathlib import Path
+
+import click
+
+from grela.data.events import Events, read_events
+from grela.data.sources import SOURCES, load
+from grela.data.titles import read_titles
+from grela.data.vocabulary import RawId
+from grela.errors import ReadError
+
+
+def say(line: str) -> None:
+    """A line for the person at the terminal, beside the output proper."""
+    click.echo(line, err=True)
+
+
+def open_events(
+    events: str,
+    *,
+    user: str | None,
+    item: str | None,
+    time: str | None,
+    format: str | None,
+    titles: Path | None,
+) -> tuple[Events, dict[RawId, str]]:
+    """Events and titles of a path or a catalogued name; `titles` is a file of titles beside a path."""
+    known: dict[RawId, str] = {}
+    if not Path(events).exists() and events.split("/")[0] in SOURCES:
+        found = load(events, say=say)
+        log, known = found.events, found.titles
+    elif not Path(events).exists() and not Path(events).suffix:
+        raise ReadError(
+            f"{events!r} is neither a file nor a data set of the catalogue: give a path, or a name of "
+            "`grela data list`"
+        )
+    else:
+        log = read_events(events, user=user, item=item, time=time, format=format)
+    return log, read_titles(titles) if titles else known

@@ -1,0 +1,79 @@
+"""From a split and a configuration to a trained model."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from grela.configuration import Config
+from grela.data.histories import Cases
+from grela.data.splitting import Split
+from grela.errors import ConfigError, EmptyDataError
+from grela.evaluation.evaluate import validate
+from grela.models.recgrela import RecGRELA
+from grela.serving.scorer import ModelScorer
+from grela.training.batches import Plan, PrefixPlan, TrainingSequences, WindowPlan
+from grela.training.config import TrainingConfig
+from grela.training.listener import Listener
+from grela.training.loop import Training
+from grela.training.precision import product_dtype
+
+
+def train(
+    split: Split, config: Config, *, folder: Path | None, listener: Listener, device: torch.device
+) -> tuple[RecGRELA, list[dict[str, Any]]]:
+    """The model of the best epoch, and the record of every epoch; resumes from `folder` where it can."""
+    histories, settings = split.histories, config.training
+    if histories.num_items < 2:
+        raise EmptyDataError(
+            "the catalogue has one item, so there is nothing to rank; at least two are needed"
+        )
+    plan = training_plan(split, settings, form=config.model.form)
+    if not plan.steps(0):
+        raise EmptyDataError(
+            "no user has two events to train on (held-out events do not count): give more events, "
+            "or filter less with min_user_events and min_item_events"
+        )
+    rng = torch.Generator().manual_seed(settings.seed)
+    model = RecGRELA(replace(config.model, num_items=histories.num_items), rng=rng).to(device)
+    cases = split.cases("valid")
+    if not len(cases):
+        listener.notice("no user can be validated on (three events are needed): the last epoch will be kept")
+    training = Training(
+        model,
+        plan,
+        settings,
+        folder=folder,
+        validate=validator(cases, settings, device) if len(cases) else None,
+        listener=listener,
+    )
+    return model, training.run().epochs
+
+
+def training_plan(split: Split, config: TrainingConfig, *, form: str) -> Plan:
+    """The steps of each epoch over the split's training events, for a form of the model."""
+    start = split.histories.offsets[:-1]
+    sequences = TrainingSequences(split.histories.items, start, start + split.train_end)
+    plan = WindowPlan if form == "causal" else PrefixPlan
+    return plan(sequences, config.window, config.batch_positions, config.seed)
+
+
+def validator(
+    cases: Cases, config: TrainingConfig, device: torch.device
+) -> Callable[[RecGRELA], dict[str, float]]:
+    """Measures a model on the validation cases, in the precision of its training."""
+    dtype = product_dtype(config.precision, device)
+    return lambda model: validate(ModelScorer(model, window=config.window, dtype=dtype), cases)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of "auto", "cpu" or "cuda"; raises ConfigError where there is no such thing."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device is {name!r}, expected 'auto', 'cpu' or 'cuda'")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "device is 'cuda', but this machine has no CUDA device that torch can use; use 'cpu'"
+        )
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

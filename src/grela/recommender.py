@@ -1,0 +1,336 @@
+"""The facade: fit on a log of events, evaluate, recommend, save and load."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from grela import run_folder
+from grela.configuration import Config
+from grela.data.events import Events, read_events
+from grela.data.histories import Cases, HistoryBatch
+from grela.data.preparation import prepare
+from grela.data.splitting import Part, Split, train_item_counts
+from grela.data.vocabulary import RawId
+from grela.errors import EmptyDataError, RequestError, RunError
+from grela.evaluation.evaluate import evaluate
+from grela.evaluation.evaluation import Evaluation
+from grela.evaluation.popularity import Popularity
+from grela.fitting import pick_device, train
+from grela.models.io import load_model, save_model
+from grela.models.recgrela import RecGRELA
+from grela.run_folder import RunFacts
+from grela.serving.ranking import Candidates, TopList, blocks, recommend
+from grela.serving.scorer import ModelScorer
+from grela.training.checkpoint import remove_checkpoints
+from grela.training.listener import Listener, Silence
+from grela.training.loop import write_metrics
+
+History = Sequence[RawId]
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """One recommended item: its raw id, its title where there is one, and the model's score."""
+
+    item: RawId
+    title: str | None
+    score: float
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What is recommended to one user or history, best first.
+
+    user: the raw id, or None for a history given as items
+    unknown: items of the given history that are not in the catalogue and were skipped
+    cold_start: nothing of the history is known, so the most popular items are recommended
+    """
+
+    user: RawId | None
+    items: list[Recommended]
+    unknown: list[RawId]
+    cold_start: bool
+
+
+class Recommender:
+    """A fitted model with its catalogue and histories. Make one with `Recommender.fit` or `Recommender.load`."""
+
+    def __init__(
+        self,
+        model: RecGRELA,
+        split: Split,
+        facts: RunFacts,
+        *,
+        titles: dict[RawId, str],
+        epochs: list[dict[str, Any]],
+    ) -> None:
+        self.model = model
+        self.split = split
+        self.facts = facts
+        self.titles = titles
+        self.epochs = epochs
+        self.train_counts = train_item_counts(split)
+        self.scorer = ModelScorer(model, window=facts.config.training.window)
+
+    @classmethod
+    def fit(
+        cls,
+        events: Any,
+        *,
+        config: Config | None = None,
+        titles: dict[RawId, str] | None = None,
+        out: Path | str | None = None,
+        listener: Listener | None = None,
+        device: str = "auto",
+        command: str = "Recommender.fit",
+    ) -> "Recommender":
+        """Prepare `events`, train, and return the recommender with the weights of the best epoch.
+
+        events: a path, a data frame (see `read_events`) or `Events`
+        titles: a title for each raw item id, where there are any
+        out: a run folder; training leaves checkpoints there, and goes on from them when called again with
+            the same events and settings. Without it nothing is written.
+        device: "auto" (CUDA where there is one), "cpu" or "cuda"
+        command: what the report says made it
+
+        Raises DataError for bad events, ConfigError for bad settings, RunError for a folder of another run.
+        """
+        config, listener = config or Config(), listener or Silence()
+        events = events if isinstance(events, Events) else read_events(events)
+        histories, prepared = prepare(events, config.preparation)
+        split = config.split.apply(histories)
+        facts = RunFacts(
+            config=config,
+            fingerprint=split.fingerprint,
+            time_unit=histories.time_unit,
+            source=events.name,
+            prepared=prepared.lines(),
+            split_report=split.report().lines(),
+            command=command,
+        )
+        folder = None if out is None else Path(out)
+        if folder is not None and run_folder.claim(folder, facts):
+            listener.notice(f"the run in {folder} is already finished")
+            return cls.load(folder)
+        for line in (*facts.prepared, *facts.split_report):
+            listener.notice(line)
+        model, epochs = train(split, config, folder=folder, listener=listener, device=pick_device(device))
+        fitted = cls(model, split, facts, titles=titles or {}, epochs=epochs)
+        if folder is not None:
+            fitted.save(folder)
+            run_folder.write_json(folder / run_folder.EVALUATION, fitted.evaluation_json())
+            remove_checkpoints(folder)
+        return fitted
+
+    def evaluate(
+        self, part: Part = "test", *, progress: Callable[[int, int], None] | None = None
+    ) -> Evaluation:
+        """Full ranking on the held-out events of `part` ("test" or "valid"), seen items filtered and not."""
+        return evaluate(self.scorer, self._cases(part), train_counts=self.train_counts, progress=progress)
+
+    def evaluation_json(self, part: Part = "test") -> dict[str, Any]:
+        """`evaluate` and the popularity floor as JSON's own types, with the split and its fingerprint."""
+        popularity = self.evaluate_popularity(part).to_json()
+        return {
+            **self.evaluate(part).to_json(),
+            "popularity": {view: popularity[view] for view in ("filtered", "unfiltered")},
+            "part": part,
+            "split": self.split.kind,
+            "fingerprint": self.facts.fingerprint,
+        }
+
+    def evaluate_popularity(self, part: Part = "test") -> Evaluation:
+        """The same measurement of the floor: the most popular items of training, for everybody."""
+        floor = Popularity(self.train_counts)
+        return evaluate(floor, self._cases(part), train_counts=self.train_counts)
+
+    def recommend(
+        self,
+        who: Sequence[RawId | History],
+        *,
+        k: int = 10,
+        allow: Sequence[RawId] | None = None,
+        exclude: Sequence[RawId] = (),
+        filter_seen: bool = True,
+    ) -> list[Recommendation]:
+        """The k best items for each of `who`: raw ids of known users, or histories as lists of raw items.
+
+        A known user's whole history counts, held-out events included. allow: recommend among these items
+        only; exclude: never these; filter_seen: nor items of the history. Unknown items of a history are
+        skipped and reported. Raises RequestError for an unknown user, an unknown item in `allow` or
+        `exclude`, or k below 1.
+        """
+        if isinstance(who, str):
+            raise RequestError(f"got the text {who!r}, expected a list of users or of histories: [{who!r}]")
+        histories, unknown, users = self._resolve(who)
+        candidates = self._candidates(allow, exclude, filter_seen)
+        found = []
+        for part in blocks(len(histories), self.scorer.num_items):
+            batch = HistoryBatch.of(histories[part])
+            tops = recommend(self.scorer, self._fallback, batch, candidates, k)
+            for top, history, skipped, user in zip(
+                tops, histories[part], unknown[part], users[part], strict=True
+            ):
+                found.append(Recommendation(user, self._shown(top), skipped, cold_start=not len(history)))
+        return found
+
+    def recommend_to_parquet(
+        self,
+        path: Path | str,
+        *,
+        users: Sequence[RawId] | None = None,
+        k: int = 10,
+        filter_seen: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> int:
+        """Write user, rank (from 1), item, score for every user (or `users`) to Parquet; returns the rows.
+
+        Users go through in blocks, so memory does not grow with their number. The file appears when whole.
+        """
+        dense = np.arange(len(self.split.histories)) if users is None else self._dense_users(users)
+        candidates = self._candidates(None, (), filter_seen)
+        path = Path(path)
+        fresh = path.with_name(path.name + ".part")
+        schema = pa.schema(
+            {
+                "user": self.split.histories.users.ids.type,
+                "rank": pa.int32(),
+                "item": self.split.histories.catalogue.ids.type,
+                "score": pa.float32(),
+            }
+        )
+        rows = 0
+        try:
+            with pq.ParquetWriter(fresh, schema) as writer:
+                for table, done in self._blocks_of_lists(dense, candidates, k, schema):
+                    writer.write_table(table)
+                    rows += len(table)
+                    if progress:
+                        progress(done, len(dense))
+            fresh.replace(path)
+        except OSError as error:
+            raise RunError(f"cannot write {path}: {error.strerror or error}; choose another file") from error
+        finally:
+            fresh.unlink(missing_ok=True)
+        return rows
+
+    def save(self, folder: Path | str) -> None:
+        """Write the run folder; `Recommender.load` reads it back."""
+        folder = Path(folder)
+        self.facts = replace(self.facts, finished=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_model(self.model, folder)
+            run_folder.write_data(folder, self.split, self.titles)
+            write_metrics(self.epochs, folder)
+        except OSError as error:
+            raise RunError(
+                f"cannot write the run {folder}: {error.strerror or error}; make room and repeat"
+            ) from error
+        device = self.model.embedding.weight.device
+        run_folder.write_json(folder / "environment.json", run_folder.environment(device))
+        run_folder.write_json(folder / run_folder.RUN, self.facts.to_json())
+
+    @classmethod
+    def load(cls, folder: Path | str, *, device: str = "auto") -> "Recommender":
+        """Read a run folder; raises RunError or ModelError if it is unfinished, damaged or no run at all."""
+        folder = Path(folder)
+        facts = run_folder.read_facts(folder)
+        if not facts.finished:
+            raise RunError(
+                f"the run in {folder} is unfinished; repeat its `grela fit` command, it goes on from there"
+            )
+        split, titles = run_folder.read_data(folder, facts)
+        model = load_model(folder)
+        if not isinstance(model, RecGRELA) or model.config.num_items != split.histories.num_items:
+            raise RunError(f"the model in {folder} is not of the {split.histories.num_items} items beside it")
+        epochs = run_folder.read_metrics(folder)
+        return cls(model.to(pick_device(device)), split, facts, titles=titles, epochs=epochs)
+
+    @property
+    def _fallback(self) -> np.ndarray:
+        return self.train_counts[1:].astype(np.float32)
+
+    def _cases(self, part: Part) -> Cases:
+        if part not in ("test", "valid"):
+            raise RequestError(f"no part {part!r} of the split, expected 'test' or 'valid'")
+        cases = self.split.cases(part)
+        if not len(cases):
+            raise EmptyDataError(f"the split has no {part} cases: no user has events enough; see its report")
+        return cases
+
+    def _resolve(
+        self, who: Sequence[RawId | History]
+    ) -> tuple[list[np.ndarray], list[list[RawId]], list[RawId | None]]:
+        """Dense histories, unknown items and user ids of what was asked for."""
+        histories: list[np.ndarray] = []
+        unknown: list[list[RawId]] = []
+        users: list[RawId | None] = []
+        for one in who:
+            if isinstance(one, str | int | np.integer):
+                raw = one if isinstance(one, str) else int(one)
+                histories.append(self.split.histories[int(self._dense_users([raw])[0])])
+                unknown.append([])
+                users.append(raw)
+            else:
+                raws = [r if isinstance(r, str) else int(r) for r in one]
+                dense = self.split.histories.catalogue.encode(raws)
+                histories.append(dense[dense > 0].astype(np.int32))
+                unknown.append([r for r, d in zip(raws, dense.tolist(), strict=True) if d == 0])
+                users.append(None)
+        return histories, unknown, users
+
+    def _dense_users(self, users: Sequence[RawId]) -> np.ndarray:
+        dense = self.split.histories.users.encode(users)
+        missing = [raw for raw, found in zip(users, dense.tolist(), strict=True) if found < 0]
+        if missing:
+            raise RequestError(
+                f"unknown user {missing[0]!r}{f' and {len(missing) - 1} more' if missing[1:] else ''}: "
+                "not among the users of the fit; give the history as a list of items instead"
+            )
+        return dense
+
+    def _candidates(
+        self, allow: Sequence[RawId] | None, exclude: Sequence[RawId], filter_seen: bool
+    ) -> Candidates:
+        chosen = None if allow is None else self._dense_items(allow, "allow")
+        left_out = self._dense_items(exclude, "exclude")
+        return Candidates.of(self.scorer.num_items, chosen, left_out, filter_seen=filter_seen)
+
+    def _dense_items(self, items: Sequence[RawId], name: str) -> np.ndarray:
+        dense = self.split.histories.catalogue.encode(items)
+        missing = [raw for raw, found in zip(items, dense.tolist(), strict=True) if found == 0]
+        if missing:
+            raise RequestError(
+                f"{name} has the unknown item {missing[0]!r} ({len(missing)} in all): give known items"
+            )
+        return dense
+
+    def _shown(self, top: TopList) -> list[Recommended]:
+        raws = self.split.histories.catalogue.decode(top.items)
+        return [
+            Recommended(raw, self.titles.get(raw), float(score))
+            for raw, score in zip(raws, top.scores, strict=True)
+        ]
+
+    def _blocks_of_lists(
+        self, dense: np.ndarray, candidates: Candidates, k: int, schema: pa.Schema
+    ) -> Iterator[tuple[pa.Table, int]]:
+        h = self.split.histories
+        for part in blocks(len(dense), self.scorer.num_items):
+            who = dense[part]
+            batch = HistoryBatch(h.items, h.times, h.offsets[who], h.offsets[who + 1])
+            tops = recommend(self.scorer, self._fallback, batch, candidates, k)
+            lengths = [len(top.items) for top in tops]
+            columns = [
+                h.users.ids.take(pa.array(np.repeat(who, lengths))),
+                pa.array(np.concatenate([np.arange(1, n + 1, dtype=np.int32) for n in lengths])),
+                h.catalogue.ids.take(pa.array(np.concatenate([top.items for top in tops]) - 1)),
+                pa.array(np.concatenate([top.scores for top in tops]).astype(np.float32)),
+            ]
+            yield pa.table(columns, schema=schema), part.stop

@@ -1,0 +1,72 @@
+"""From scores to the k items that are shown: what may be shown, best first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from grela.data.histories import HistoryBatch
+from grela.errors import RequestError
+from grela.evaluation.lists import top_items
+from grela.evaluation.scorer import Scorer
+
+# B histories, N items
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What may be recommended: `allowed` bool [N] by dense item - 1, and whether seen items are left out."""
+
+    allowed: np.ndarray
+    filter_seen: bool
+
+    @staticmethod
+    def of(
+        num_items: int, allow: np.ndarray | None, exclude: np.ndarray, *, filter_seen: bool
+    ) -> "Candidates":
+        """From dense item ids (1..N): all items or those of `allow`, less those of `exclude`."""
+        allowed = np.full(num_items, allow is None)
+        if allow is not None:
+            allowed[allow - 1] = True
+        allowed[exclude - 1] = False
+        return Candidates(allowed, filter_seen)
+
+
+@dataclass(frozen=True, eq=False)
+class TopList:
+    """Dense item ids, best first, and their scores; shorter than k where fewer may be recommended."""
+
+    items: np.ndarray
+    scores: np.ndarray
+
+
+def recommend(
+    scorer: Scorer, fallback: np.ndarray, batch: HistoryBatch, candidates: Candidates, k: int
+) -> list[TopList]:
+    """The k best candidates for each history.
+
+    fallback: float [N], the scores for a history without events (cold start): popularity. Ties go to the
+    smaller dense id.
+    """
+    if k < 1:
+        raise RequestError(f"k is {k}, expected at least 1")
+    scores_BN = scorer.scores(batch)
+    cold = np.flatnonzero(batch.lengths == 0)
+    scores_BN[cold] = fallback
+    return [_top(scores_BN[b], batch[b], candidates, k) for b in range(len(batch))]
+
+
+def _top(scores_N: np.ndarray, history: np.ndarray, candidates: Candidates, k: int) -> TopList:
+    shown = candidates.allowed
+    if candidates.filter_seen:
+        shown = shown.copy()
+        shown[history - 1] = False
+    places = np.flatnonzero(shown)
+    chosen = places[top_items(scores_N[places], k) - 1]
+    return TopList(chosen + 1, scores_N[chosen])
+
+
+def blocks(total: int, num_items: int, *, scores_bytes: int = 64_000_000) -> Sequence[slice]:
+    """Slices of `total` histories whose float32 scores over all items take at most `scores_bytes` each."""
+    size = max(1, scores_bytes // (4 * num_items))
+    return [slice(low, min(low + size, total)) for low in range(0, total, size)]
