@@ -1,0 +1,121 @@
+"""RecGRELA in float64 loops over numpy, written from the paper's formulas: one history, every sum spelled out.
+
+It shares no code with `grela`; only the names of the parameters are the model's. Slow on purpose.
+"""
+
+import math
+
+import numpy as np
+
+EPS = 1e-6
+NORM_EPS = 1e-12
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def silu(x):
+    return x * sigmoid(x)
+
+
+def gelu(x):
+    return x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+
+
+def feature(x):
+    return np.where(x > 0, x, np.expm1(np.minimum(x, 0))) + 1
+
+
+def layer_norm(x, weight, bias):
+    return (x - x.mean()) / math.sqrt(x.var() + NORM_EPS) * weight + bias
+
+
+def rotated(x, position):
+    """Pairs (2i, 2i+1) of the whole width, turned by position * 10000^(-2i/D)."""
+    turned = np.empty_like(x)
+    width = len(x)
+    for i in range(width // 2):
+        angle = position * 10_000 ** (-2 * i / width)
+        a, b = x[2 * i], x[2 * i + 1]
+        turned[2 * i] = a * math.cos(angle) - b * math.sin(angle)
+        turned[2 * i + 1] = a * math.sin(angle) + b * math.cos(angle)
+    return turned
+
+
+def attention(normed, p, name, heads, form, rotation, local_branch, gate):
+    """Y [T, D] of one GRELA layer from LayerNorm(X) [T, D]."""
+    length, width = normed.shape
+    per_head = width // heads
+    weights_qk, bias_qk = p[name + "query_key.weight"], p[name + "query_key.bias"]
+    value, query, key = (np.zeros((length, width)) for _ in range(3))
+    for t in range(length):
+        value[t] = p[name + "value.weight"] @ normed[t] + p[name + "value.bias"]
+        query[t] = feature(weights_qk[:width] @ value[t] + bias_qk[:width])
+        key[t] = feature(weights_qk[width:] @ value[t] + bias_qk[width:])
+    output = np.zeros((length, width))
+    for t in range(length):
+        seen = range(t + 1) if form == "causal" else range(length)
+        turned_query = rotated(query[t], t) if rotation else query[t]
+        mixed = np.zeros(width)
+        for h in range(heads):
+            part = slice(h * per_head, (h + 1) * per_head)
+            numerator, denominator = np.zeros(per_head), EPS
+            for s in seen:
+                turned_key = rotated(key[s], s) if rotation else key[s]
+                numerator += (turned_query[part] @ turned_key[part]) * value[s, part]
+                denominator += query[t, part] @ key[s, part]
+            mixed[part] = numerator / denominator
+        if local_branch:
+            mixed = mixed + silu(convolved(value, t, p[name + "conv.weight"], p[name + "conv.bias"]))
+        if gate:
+            mixed = mixed * silu(p[name + "gate.weight"] @ normed[t] + p[name + "gate.bias"])
+        output[t] = p[name + "out.weight"] @ mixed + p[name + "out.bias"]
+    return output
+
+
+def convolved(value, t, kernel, bias):
+    """Causal and depthwise: kernel [D, 1, W], whose last tap meets position t."""
+    taps = kernel.shape[2]
+    result = bias.copy()
+    for back in range(taps):
+        if t - back >= 0:
+            result = result + kernel[:, 0, taps - 1 - back] * value[t - back]
+    return result
+
+
+def hidden(
+    p,
+    items,
+    *,
+    heads,
+    layers,
+    form="causal",
+    rotation=True,
+    local_branch=True,
+    gate=True,
+    learned_positions=0,
+):
+    """The hidden states [T, D] of one history of item ids, without dropout; `p` maps parameters' names to arrays."""
+    x = []
+    for t, item in enumerate(items):
+        embedded = p["embedding.weight"][item]
+        if learned_positions:
+            embedded = embedded + p["positions.weight"][min(t, learned_positions - 1)]
+        x.append(layer_norm(embedded, p["norm.weight"], p["norm.bias"]))
+    x = np.array(x)
+    for layer in range(layers):
+        b = f"blocks.{layer}."
+        norm = p[b + "attention_norm.weight"], p[b + "attention_norm.bias"]
+        normed = np.array([layer_norm(row, *norm) for row in x])
+        x = x + attention(normed, p, b + "attention.", heads, form, rotation, local_branch, gate)
+        for t in range(len(x)):
+            inner = layer_norm(x[t], p[b + "feed_forward_norm.weight"], p[b + "feed_forward_norm.bias"])
+            inner = gelu(p[b + "feed_forward.up.weight"] @ inner + p[b + "feed_forward.up.bias"])
+            x[t] = x[t] + p[b + "feed_forward.down.weight"] @ inner + p[b + "feed_forward.down.bias"]
+    return x
+
+
+def scores(p, state):
+    """Score of every item 1..N for one hidden state [D]: tied weights, padding left out."""
+    return np.array([state @ row for row in p["embedding.weight"][1:]])
