@@ -23,6 +23,7 @@ from grela.evaluation.popularity import Popularity
 from grela.fitting import pick_device, train
 from grela.models.io import load_model, save_model
 from grela.models.recgrela import RecGRELA
+from grela.results import evaluation_json, write_results
 from grela.run_folder import RunFacts
 from grela.serving.ranking import Candidates, TopList, blocks, recommend
 from grela.serving.scorer import ModelScorer
@@ -122,8 +123,8 @@ class Recommender:
         model, epochs = train(split, config, folder=folder, listener=listener, device=pick_device(device))
         fitted = cls(model, split, facts, titles=titles or {}, epochs=epochs)
         if folder is not None:
+            write_results(folder, facts=facts, model=model, split=split, titles=fitted.titles, epochs=epochs)
             fitted.save(folder)
-            run_folder.write_json(folder / run_folder.EVALUATION, fitted.evaluation_json())
             remove_checkpoints(folder)
         return fitted
 
@@ -135,14 +136,13 @@ class Recommender:
 
     def evaluation_json(self, part: Part = "test") -> dict[str, Any]:
         """`evaluate` and the popularity floor as JSON's own types, with the split and its fingerprint."""
-        popularity = self.evaluate_popularity(part).to_json()
-        return {
-            **self.evaluate(part).to_json(),
-            "popularity": {view: popularity[view] for view in ("filtered", "unfiltered")},
-            "part": part,
-            "split": self.split.kind,
-            "fingerprint": self.facts.fingerprint,
-        }
+        return evaluation_json(
+            self.evaluate(part),
+            self.evaluate_popularity(part),
+            part=part,
+            split=self.split.kind,
+            facts=self.facts,
+        )
 
     def evaluate_popularity(self, part: Part = "test") -> Evaluation:
         """The same measurement of the floor: the most popular items of training, for everybody."""

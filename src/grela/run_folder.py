@@ -32,7 +32,6 @@ from grela.training.loop import METRICS
 RUN = "run.json"
 ITEMS = "items.parquet"
 HISTORIES = "histories.parquet"
-EVALUATION = "evaluation.json"
 FORMAT = 1
 
 

@@ -1,0 +1,109 @@
+"""What a finished fit leaves for people: the evaluation, the report and the model card."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from grela import run_folder
+from grela.data.histories import HistoryBatch
+from grela.data.splitting import Split, train_item_counts
+from grela.data.vocabulary import RawId
+from grela.errors import RunError
+from grela.evaluation.evaluate import evaluate
+from grela.evaluation.evaluation import Evaluation
+from grela.evaluation.popularity import Popularity
+from grela.models.recgrela import RecGRELA
+from grela.reporting.build import report_data
+from grela.reporting.model_card import model_card
+from grela.reporting.report import write_report
+from grela.run_folder import RunFacts
+from grela.serving.ranking import Candidates, TopList, recommend
+from grela.serving.scorer import ModelScorer
+
+EVALUATION = "evaluation.json"
+REPORT = "report.html"
+CARD = "MODEL_CARD.md"
+
+
+def write_results(
+    folder: Path,
+    *,
+    facts: RunFacts,
+    model: RecGRELA,
+    split: Split,
+    titles: dict[RawId, str],
+    epochs: Sequence[dict[str, Any]],
+) -> None:
+    """Measure the test cases once and write evaluation.json, report.html and MODEL_CARD.md.
+
+    Without test cases there is nothing to measure, and nothing is written. Raises RunError where the folder
+    cannot be written.
+    """
+    cases = split.cases("test")
+    if not len(cases):
+        return
+    counts = train_item_counts(split)
+    scorer = ModelScorer(model, window=facts.config.training.window)
+    evaluation = evaluate(scorer, cases, train_counts=counts)
+    floor = evaluate(Popularity(counts), cases, train_counts=counts)
+
+    def top(histories: list[np.ndarray], k: int) -> Sequence[TopList]:
+        candidates = Candidates(np.ones(scorer.num_items, bool), filter_seen=True)
+        return recommend(scorer, counts[1:].astype(np.float32), HistoryBatch.of(histories), candidates, k)
+
+    run_folder.write_json(
+        folder / EVALUATION, evaluation_json(evaluation, floor, part="test", split=split.kind, facts=facts)
+    )
+    name = Path(facts.source).name
+    report = report_data(
+        title=f"RecGRELA on {name}",
+        command=facts.command,
+        duration=_duration(sum(epoch["seconds"] for epoch in epochs)) + " of training",
+        model=model,
+        split=split,
+        titles=titles,
+        window=facts.config.training.window,
+        epochs=epochs,
+        evaluation=evaluation,
+        floor=floor,
+        top=top,
+        facts=[("log", name), *(("preparation", line) for line in facts.prepared)],
+        config=facts.config.to_json(),
+        environment=run_folder.environment(model.embedding.weight.device),
+    )
+    write_report(report, folder / REPORT)
+    card = model_card(
+        name=f"RecGRELA on {name}",
+        command=facts.command,
+        source=name,
+        prepared=facts.prepared,
+        model=model,
+        split=split,
+        evaluation=evaluation,
+        floor=floor,
+    )
+    try:
+        (folder / CARD).write_text(card, encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"cannot write {folder / CARD}: {error.strerror}; make room and repeat") from error
+
+
+def evaluation_json(
+    evaluation: Evaluation, floor: Evaluation, *, part: str, split: str, facts: RunFacts
+) -> dict[str, Any]:
+    """An evaluation and its popularity floor as JSON's own types, with the split and its fingerprint."""
+    popularity = floor.to_json()
+    return {
+        **evaluation.to_json(),
+        "popularity": {view: popularity[view] for view in ("filtered", "unfiltered")},
+        "part": part,
+        "split": split,
+        "fingerprint": facts.fingerprint,
+    }
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
