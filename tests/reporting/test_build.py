@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from markdown_it import MarkdownIt
 
-from grela import Config, Evaluation, RecGRELAConfig, Recommender, TrainingConfig
+from grela import Config, Evaluation, RecGRELA, RecGRELAConfig, Recommender, TrainingConfig
 from grela.data.histories import HistoryBatch
 from grela.errors import RequestError
 from grela.reporting.build import report_data
@@ -64,6 +65,7 @@ def built(fitted: Recommender, evaluation: Evaluation, floor: Evaluation) -> Rep
         command="grela fit small.csv --out RUN",
         duration="3 s",
         model=fitted.model,
+        window=fitted.facts.config.training.window,
         split=fitted.split,
         titles=fitted.titles,
         epochs=fitted.epochs,
@@ -185,6 +187,17 @@ def test_every_layer_and_head_is_measured(data: ReportData) -> None:
     assert [(rank.layer, rank.head) for rank in data.ranks] == [(1, 1), (1, 2), (2, 1), (2, 2)]
     assert {(rank.positions, rank.head_width) for rank in data.ranks} == {(41, 4)}
     assert "non-linear and left out" in dict(data.protocol)["inside the model"]  # type: ignore[operator]
+
+
+def test_layers_of_the_bidirectional_form_are_measured_on_its_window(
+    fitted: Recommender, evaluation: Evaluation, floor: Evaluation
+) -> None:
+    config = replace(fitted.model.config, form="bidirectional")
+    both_ways = RecGRELA(config, rng=torch.Generator().manual_seed(1))
+    other = Recommender(both_ways, fitted.split, fitted.facts, titles={}, epochs=fitted.epochs)
+    data = built(other, evaluation, floor)
+    assert not data.causal
+    assert {rank.positions for rank in data.ranks} == {20}
 
 
 def test_facts_count_the_data_and_name_the_split(data: ReportData, fitted: Recommender) -> None:

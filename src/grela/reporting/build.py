@@ -59,6 +59,7 @@ def report_data(
     command: str,
     duration: str,
     model: RecGRELA,
+    window: int,
     split: Split,
     titles: Mapping[RawId, str],
     epochs: Sequence[Mapping[str, Any]],
@@ -71,6 +72,7 @@ def report_data(
 ) -> ReportData:
     """Everything the page shows of one run.
 
+    window: how many events the bidirectional form reads; its layers are looked into on no more than those
     titles: by raw item id; an item without one is shown by its id
     epochs: the lines of metrics.jsonl, in order
     evaluation, floor: the model's and popularity's, both on the split's test cases
@@ -80,7 +82,7 @@ def report_data(
     """
     cases = split.cases("test")
     check_evaluations(cases, evaluation, floor)
-    analysed = _long_histories(cases)
+    analysed = _long_histories(cases, window if model.config.form == "bidirectional" else None)
     return ReportData(
         title=title,
         command=command,
@@ -248,10 +250,10 @@ def titles_of(cases: Cases, items: Sequence[int] | np.ndarray, titles: Mapping[R
     return [str(titles.get(raw, raw)) for raw in cases.histories.catalogue.decode(items)]
 
 
-def _long_histories(cases: Cases) -> list[np.ndarray]:
-    """The longest test histories, the smaller user id first at a tie."""
+def _long_histories(cases: Cases, window: int | None) -> list[np.ndarray]:
+    """The longest test histories, the smaller user id first at a tie; their last `window` events where given."""
     order = np.lexsort((cases.users, -cases.batch.lengths))[:ANALYSED]
-    return [cases.batch[c] for c in order.tolist()]
+    return [cases.batch[c][-(window or 0) :] for c in order.tolist()]
 
 
 def _shares(model: RecGRELA, histories: list[np.ndarray]) -> list[LayerShare]:

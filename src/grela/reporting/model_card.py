@@ -26,9 +26,9 @@ FORMS = {
 LOADING = """```python
 from grela import Recommender
 
-recommender = Recommender.load("RUN")  # the folder of this card
-recommender.recommend([user], k=10)            # a user of the log, by raw id
-recommender.recommend([[item, item]], k=10)    # any history of raw item ids, oldest first
+recommender = Recommender.load("RUN")        # the folder of this card
+recommender.recommend([user], k=10)          # a user of the log, by raw id
+recommender.recommend([[item, item]], k=10)  # any history of raw item ids, oldest first
 ```"""
 
 
@@ -57,9 +57,9 @@ def model_card(
         _model(model),
         _data(source, prepared, split, report),
         _results(evaluation, floor),
-        "## Intended use\n\nRanking the items of this catalogue for users by what they did before, in order; the "
-        "longer the history, the better the model's form fits. For research and for services whose operator has "
-        "checked it on their own users.",
+        "## Intended use\n\nRanking the items of this catalogue for users by what they did before, in order. It is "
+        "built for long histories; report.html beside this card shows how it does by length of history. Before it "
+        "serves people, its operator should measure it on their own users.",
         _limits(evaluation, floor, report),
         f"## How to load it\n\n{LOADING}\n\nIt was made by\n\n{fenced(command)}",
     )
@@ -69,9 +69,10 @@ def model_card(
 def _model(model: RecGRELA) -> str:
     c = model.config
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    local = f", convolution over {c.taps} events" if c.local_branch else ""
     rows = (
         ("form", FORMS[c.form]),
-        ("size", f"width {c.width}, {c.heads} heads, {c.layers} layers, convolution over {c.taps} events"),
+        ("size", f"width {c.width}, heads: {c.heads}, layers: {c.layers}{local}"),
         ("parameters", f"{parameters:,}, of which {model.embedding.weight.numel():,} are item embeddings"),
         ("differs from the paper's layers", _changes(c)),
     )
