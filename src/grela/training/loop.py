@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from grela.errors import CheckpointError, ConfigError
 from grela.models.recgrela import RecGRELA
-from grela.training.batches import Plan
+from grela.training.batches import Plan, Step
 from grela.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from grela.training.config import TrainingConfig
 from grela.training.listener import EpochReport, Listener, StepReport
@@ -89,7 +90,7 @@ class Training:
         p, steps = self.progress, self.plan.steps(self.progress.epoch)
         for step in self.plan.epoch(p.epoch, skip=p.step_in_epoch):
             before = self.clock()
-            loss = self._step(step)
+            loss = self.one_step(step)
             p.seconds += self.clock() - before
             p.step, p.step_in_epoch, p.events = p.step + 1, p.step_in_epoch + 1, p.events + step.events
             p.loss_sum += loss * step.events
@@ -101,7 +102,8 @@ class Training:
             if self.clock() - self._saved_at > self.config.checkpoint_seconds:
                 self._save()
 
-    def _step(self, step: Any) -> float:
+    def one_step(self, step: Step) -> float:
+        """One optimiser step; returns its loss in nats per event."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.config, self.progress.step, self.total_steps)
         self.rng.manual_seed(mixed_seed(self.config.seed, self.progress.step))
@@ -115,7 +117,7 @@ class Training:
     def _end_epoch(self) -> None:
         p = self.progress
         metrics = dict(self.validate(self.model)) if self.validate else {}
-        value = metrics.get(SELECTED_BY, float(p.epoch))
+        value = self._selecting(metrics)
         if value > p.best:
             p.best, p.best_epoch = value, p.epoch
             self.best_weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
@@ -133,6 +135,14 @@ class Training:
         waited = self.config.patience and p.epoch - 1 - p.best_epoch >= self.config.patience
         p.finished = bool(waited) or p.epoch >= self.config.epochs
         self.listener.epoch(report)
+
+    def _selecting(self, metrics: Mapping[str, float]) -> float:
+        """What the best epoch has most of: the validation's `SELECTED_BY`, or the epoch without a validation."""
+        if self.validate is None:
+            return float(self.progress.epoch)
+        if SELECTED_BY not in metrics:
+            raise ConfigError(f"validate returned {sorted(metrics)}, expected {SELECTED_BY!r} among them")
+        return metrics[SELECTED_BY]
 
     def _save(self) -> None:
         if self.folder is None:
@@ -156,12 +166,23 @@ class Training:
         for name, tensor in checkpoint.tensors.items():
             part, _, rest = name.partition("/")
             parts[part][rest] = tensor
+        self._refuse_another_models(parts["model"])
         self.model.load_state_dict(parts["model"])
         restore_optimiser(self.model, self.optimiser, parts["optimiser"])
         self.best_weights = parts["best"]
         self.progress = p = Progress(**checkpoint.progress)
         if not p.finished:
             self.listener.notice(f"resumed after step {p.step_in_epoch} of epoch {p.epoch + 1}")
+
+    def _refuse_another_models(self, weights: Mapping[str, Tensor]) -> None:
+        here = {name: list(w.shape) for name, w in self.model.state_dict().items()}
+        there = {name: list(w.shape) for name, w in weights.items()}
+        for name in sorted(here.keys() | there.keys()):
+            if here.get(name) != there.get(name):
+                raise CheckpointError(
+                    f"the checkpoint in {self.folder} is another model's: {name} is {there.get(name)} there and "
+                    f"{here.get(name)} here; resume with the settings it was begun with, or take another folder"
+                )
 
 
 def write_metrics(epochs: list[dict[str, Any]], folder: Path) -> None:
