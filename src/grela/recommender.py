@@ -1,13 +1,11 @@
 """The facade: fit on a log of events, evaluate, recommend, save and load."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from grela import run_folder
 from grela.configuration import Config
@@ -25,13 +23,13 @@ from grela.models.io import load_model, save_model
 from grela.models.recgrela import RecGRELA
 from grela.results import evaluation_json, write_results
 from grela.run_folder import RunFacts
-from grela.serving.ranking import Candidates, TopList, blocks, recommend
+from grela.serving.parquet import write_lists
+from grela.serving.ranking import TopList, blocks, recommend
+from grela.serving.request import History, asked, candidates, checked_k, dense_users
 from grela.serving.scorer import ModelScorer
 from grela.training.checkpoint import remove_checkpoints
 from grela.training.listener import Listener, Silence
 from grela.training.loop import write_metrics
-
-History = Sequence[RawId]
 
 
 @dataclass(frozen=True)
@@ -165,19 +163,19 @@ class Recommender:
         skipped and reported. Raises RequestError for an unknown user, an unknown item in `allow` or
         `exclude`, or k below 1.
         """
-        if isinstance(who, str):
-            raise RequestError(f"got the text {who!r}, expected a list of users or of histories: [{who!r}]")
-        histories, unknown, users = self._resolve(who)
-        candidates = self._candidates(allow, exclude, filter_seen)
-        found = []
-        for part in blocks(len(histories), self.scorer.num_items):
-            batch = HistoryBatch.of(histories[part])
-            tops = recommend(self.scorer, self._fallback, batch, candidates, k)
-            for top, history, skipped, user in zip(
-                tops, histories[part], unknown[part], users[part], strict=True
-            ):
-                found.append(Recommendation(user, self._shown(top), skipped, cold_start=not len(history)))
-        return found
+        histories = self.split.histories
+        request = asked(who, histories)
+        chosen, k = candidates(histories, allow, exclude, filter_seen=filter_seen), checked_k(k)
+        tops: list[TopList] = []
+        for part in blocks(len(request.histories), self.scorer.num_items):
+            batch = HistoryBatch.of(request.histories[part])
+            tops += recommend(self.scorer, self._fallback, batch, chosen, k)
+        return [
+            Recommendation(user, self._shown(top), unknown, cold_start=not len(history))
+            for user, top, unknown, history in zip(
+                request.users, tops, request.unknown, request.histories, strict=True
+            )
+        ]
 
     def recommend_to_parquet(
         self,
@@ -192,32 +190,12 @@ class Recommender:
 
         Users go through in blocks, so memory does not grow with their number. The file appears when whole.
         """
-        dense = np.arange(len(self.split.histories)) if users is None else self._dense_users(users)
-        candidates = self._candidates(None, (), filter_seen)
-        path = Path(path)
-        fresh = path.with_name(path.name + ".part")
-        schema = pa.schema(
-            {
-                "user": self.split.histories.users.ids.type,
-                "rank": pa.int32(),
-                "item": self.split.histories.catalogue.ids.type,
-                "score": pa.float32(),
-            }
+        histories = self.split.histories
+        dense = np.arange(len(histories)) if users is None else dense_users(users, histories)
+        chosen, k = candidates(histories, None, (), filter_seen=filter_seen), checked_k(k)
+        return write_lists(
+            Path(path), self.scorer, self._fallback, histories, dense, chosen, k, progress=progress
         )
-        rows = 0
-        try:
-            with pq.ParquetWriter(fresh, schema) as writer:
-                for table, done in self._blocks_of_lists(dense, candidates, k, schema):
-                    writer.write_table(table)
-                    rows += len(table)
-                    if progress:
-                        progress(done, len(dense))
-            fresh.replace(path)
-        except OSError as error:
-            raise RunError(f"cannot write {path}: {error.strerror or error}; choose another file") from error
-        finally:
-            fresh.unlink(missing_ok=True)
-        return rows
 
     def save(self, folder: Path | str) -> None:
         """Write the run folder; `Recommender.load` reads it back."""
@@ -264,73 +242,9 @@ class Recommender:
             raise EmptyDataError(f"the split has no {part} cases: no user has events enough; see its report")
         return cases
 
-    def _resolve(
-        self, who: Sequence[RawId | History]
-    ) -> tuple[list[np.ndarray], list[list[RawId]], list[RawId | None]]:
-        """Dense histories, unknown items and user ids of what was asked for."""
-        histories: list[np.ndarray] = []
-        unknown: list[list[RawId]] = []
-        users: list[RawId | None] = []
-        for one in who:
-            if isinstance(one, str | int | np.integer):
-                raw = one if isinstance(one, str) else int(one)
-                histories.append(self.split.histories[int(self._dense_users([raw])[0])])
-                unknown.append([])
-                users.append(raw)
-            else:
-                raws = [r if isinstance(r, str) else int(r) for r in one]
-                dense = self.split.histories.catalogue.encode(raws)
-                histories.append(dense[dense > 0].astype(np.int32))
-                unknown.append([r for r, d in zip(raws, dense.tolist(), strict=True) if d == 0])
-                users.append(None)
-        return histories, unknown, users
-
-    def _dense_users(self, users: Sequence[RawId]) -> np.ndarray:
-        dense = self.split.histories.users.encode(users)
-        missing = [raw for raw, found in zip(users, dense.tolist(), strict=True) if found < 0]
-        if missing:
-            raise RequestError(
-                f"unknown user {missing[0]!r}{f' and {len(missing) - 1} more' if missing[1:] else ''}: "
-                "not among the users of the fit; give the history as a list of items instead"
-            )
-        return dense
-
-    def _candidates(
-        self, allow: Sequence[RawId] | None, exclude: Sequence[RawId], filter_seen: bool
-    ) -> Candidates:
-        chosen = None if allow is None else self._dense_items(allow, "allow")
-        left_out = self._dense_items(exclude, "exclude")
-        return Candidates.of(self.scorer.num_items, chosen, left_out, filter_seen=filter_seen)
-
-    def _dense_items(self, items: Sequence[RawId], name: str) -> np.ndarray:
-        dense = self.split.histories.catalogue.encode(items)
-        missing = [raw for raw, found in zip(items, dense.tolist(), strict=True) if found == 0]
-        if missing:
-            raise RequestError(
-                f"{name} has the unknown item {missing[0]!r} ({len(missing)} in all): give known items"
-            )
-        return dense
-
     def _shown(self, top: TopList) -> list[Recommended]:
         raws = self.split.histories.catalogue.decode(top.items)
         return [
             Recommended(raw, self.titles.get(raw), float(score))
             for raw, score in zip(raws, top.scores, strict=True)
         ]
-
-    def _blocks_of_lists(
-        self, dense: np.ndarray, candidates: Candidates, k: int, schema: pa.Schema
-    ) -> Iterator[tuple[pa.Table, int]]:
-        h = self.split.histories
-        for part in blocks(len(dense), self.scorer.num_items):
-            who = dense[part]
-            batch = HistoryBatch(h.items, h.times, h.offsets[who], h.offsets[who + 1])
-            tops = recommend(self.scorer, self._fallback, batch, candidates, k)
-            lengths = [len(top.items) for top in tops]
-            columns = [
-                h.users.ids.take(pa.array(np.repeat(who, lengths))),
-                pa.array(np.concatenate([np.arange(1, n + 1, dtype=np.int32) for n in lengths])),
-                h.catalogue.ids.take(pa.array(np.concatenate([top.items for top in tops]) - 1)),
-                pa.array(np.concatenate([top.scores for top in tops]).astype(np.float32)),
-            ]
-            yield pa.table(columns, schema=schema), part.stop

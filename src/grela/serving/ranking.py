@@ -12,6 +12,8 @@ from grela.evaluation.scorer import Scorer
 
 # B histories, N items
 
+SCORES_BYTES = 64_000_000
+
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
@@ -66,7 +68,7 @@ def _top(scores_N: np.ndarray, history: np.ndarray, candidates: Candidates, k: i
     return TopList(chosen + 1, scores_N[chosen])
 
 
-def blocks(total: int, num_items: int, *, scores_bytes: int = 64_000_000) -> Sequence[slice]:
+def blocks(total: int, num_items: int, *, scores_bytes: int = SCORES_BYTES) -> Sequence[slice]:
     """Slices of `total` histories whose float32 scores over all items take at most `scores_bytes` each."""
     size = max(1, scores_bytes // (4 * num_items))
     return [slice(low, min(low + size, total)) for low in range(0, total, size)]
