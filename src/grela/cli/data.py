@@ -3,8 +3,6 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from grela.cli.source import say
 
@@ -24,14 +22,11 @@ def list_() -> None:
     """List every catalogued data set: counts as published, terms, and its folder on this machine."""
     from grela.data.sources import listing
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("name", "users", "items", "events", "terms", "here"):
-        table.add_column(heading, justify="right" if heading in ("users", "items", "events") else "left")
     for row in listing():
-        name = f"{row.name}/{{{','.join(row.variants)}}}" if row.variants else row.name
-        counts = [_count(n) for n in (row.counts.users, row.counts.items, row.counts.events)]
-        table.add_row(name, *counts, row.licence, row.here)
-    Console(highlight=False, soft_wrap=False).print(table)
+        name = f"{row.name}/{_variants(row.variants)}" if row.variants else row.name
+        users, items, events = (_count(n) for n in (row.counts.users, row.counts.items, row.counts.events))
+        click.echo(f"{name:20} {users:>11} users {items:>11} items {events:>14} events  {row.here}")
+        click.echo(f"{'':20} {row.licence}")
 
 
 @data.command(short_help="Download a data set into the cache.")
@@ -47,6 +42,11 @@ def get(name: str, folder: Path | None) -> None:
     from grela.data.sources import get as obtain
 
     click.echo(str(obtain(name, folder=folder, say=say)))
+
+
+def _variants(names: tuple[str, ...]) -> str:
+    """As "{50m,500m,5b}"; of many, the first and how many."""
+    return f"{{{','.join(names)}}}" if len(names) < 4 else f"{names[0]} (one of {len(names)})"
 
 
 def _count(number: int | None) -> str:
