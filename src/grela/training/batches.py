@@ -74,7 +74,11 @@ class Plan(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class WindowPlan:
-    """Causal steps of at most `batch_positions`; every event but each history's first is a target once an epoch."""
+    """Causal steps in which every event but each history's first is a target once an epoch.
+
+    All steps but the epoch's last have exactly `batch_positions`: a window that does not fit is cut in two.
+    Steps of one size let the allocator use the same memory again and again; sizes that vary would spread it.
+    """
 
     sequences: TrainingSequences
     window: int
@@ -104,8 +108,7 @@ class WindowPlan:
         low = np.maximum(start[user], start[user] + first[user] + (piece - 1) * self.window)
         high = np.minimum(end[user], start[user] + first[user] + piece * self.window)
         order = rng.permutation(len(low))
-        low, high = low[order], high[order]
-        return low, high - low, greedy_bounds(high - low, self.batch_positions)
+        return _filled(low[order], high[order], self.batch_positions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +151,19 @@ class PrefixPlan:
         bounds = padded_bounds(length[order], self.batch_positions)
         steps = np.stack((bounds[:-1], bounds[1:]), 1)
         return target[order], steps[rng.permutation(len(steps))], first[order]
+
+
+def _filled(low: np.ndarray, high: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Windows low..high, none above the capacity, cut where steps of `capacity` end: starts, lengths, bounds."""
+    ends = np.cumsum(high - low)
+    begins = ends - (high - low)
+    cut = ends // capacity * capacity
+    crossing = np.flatnonzero((begins < cut) & (cut < ends))
+    middle = low[crossing] + (cut - begins)[crossing]
+    low, high = np.insert(low, crossing + 1, middle), np.insert(high, crossing, middle)
+    total = int(ends[-1]) if len(ends) else 0
+    full = np.append(np.arange(0, total, capacity), total)
+    return low, high - low, np.searchsorted(np.append(0, np.cumsum(high - low)), full)
 
 
 def greedy_bounds(lengths: np.ndarray, capacity: int) -> np.ndarray:
