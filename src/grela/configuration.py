@@ -4,6 +4,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from datetime import date, time
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -56,6 +57,12 @@ class Config:
     model: RecGRELAConfig = field(default_factory=RecGRELAConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
+    def __post_init__(self) -> None:
+        if self.model.num_items:
+            raise ConfigError(
+                f"model.num_items is {self.model.num_items}, but the log decides it; leave it out"
+            )
+
     def to_json(self) -> dict[str, Any]:
         """Nested dicts of JSON's own types; `config_from` reads them back."""
         return asdict(self)
@@ -104,12 +111,14 @@ def _build(kind: Any, values: Any, where: str) -> Any:
 
 
 def _typed(value: Any, hint: Any, where: str) -> Any:
-    """`value` if it is of the annotated type; integers pass as floats."""
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    """`value` if it is of the annotated type; integers pass as floats, TOML's dates as ISO 8601."""
+    if isinstance(value, date):
+        value = value.isoformat()
+    if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
         return float(value)
     if hint in (int, float, bool, str):
         if type(value) is not hint:
             raise ConfigError(f"{where} is {value!r}, expected {hint.__name__}")
-    elif isinstance(value, bool | list | dict):
+    elif isinstance(value, bool | list | dict | time):
         raise ConfigError(f"{where} is {value!r}, expected one of {hint}")
     return value

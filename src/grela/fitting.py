@@ -25,17 +25,9 @@ def train(
     split: Split, config: Config, *, folder: Path | None, listener: Listener, device: torch.device
 ) -> tuple[RecGRELA, list[dict[str, Any]]]:
     """The model of the best epoch, and the record of every epoch; resumes from `folder` where it can."""
+    must_be_trainable(split, config)
     histories, settings = split.histories, config.training
-    if histories.num_items < 2:
-        raise EmptyDataError(
-            "the catalogue has one item, so there is nothing to rank; at least two are needed"
-        )
     plan = training_plan(split, settings, form=config.model.form)
-    if not plan.steps(0):
-        raise EmptyDataError(
-            "no user has two events to train on (held-out events do not count): give more events, "
-            "or filter less with min_user_events and min_item_events"
-        )
     rng = torch.Generator().manual_seed(settings.seed)
     model = RecGRELA(replace(config.model, num_items=histories.num_items), rng=rng).to(device)
     cases = split.cases("valid")
@@ -50,6 +42,19 @@ def train(
         listener=listener,
     )
     return model, training.run().epochs
+
+
+def must_be_trainable(split: Split, config: Config) -> None:
+    """Raise EmptyDataError where there is nothing to rank or nothing to learn."""
+    if split.histories.num_items < 2:
+        raise EmptyDataError(
+            "the catalogue has one item, so there is nothing to rank; at least two are needed"
+        )
+    if not training_plan(split, config.training, form=config.model.form).steps(0):
+        raise EmptyDataError(
+            "no user has two events to train on (held-out events do not count): give more events, "
+            "or filter less with min_user_events and min_item_events"
+        )
 
 
 def training_plan(split: Split, config: TrainingConfig, *, form: str) -> Plan:

@@ -18,10 +18,11 @@ from grela.errors import EmptyDataError, RequestError, RunError
 from grela.evaluation.evaluate import evaluate
 from grela.evaluation.evaluation import Evaluation
 from grela.evaluation.popularity import Popularity
-from grela.fitting import pick_device, train
-from grela.models.io import load_model, save_model
+from grela.fitting import must_be_trainable, pick_device, train
+from grela.models.io import DESCRIPTION, load_model, save_model
 from grela.models.recgrela import RecGRELA
 from grela.results import evaluation_json, write_results
+from grela.run_data import read_data, write_data
 from grela.run_folder import RunFacts
 from grela.serving.parquet import write_lists
 from grela.serving.ranking import TopList, blocks, recommend
@@ -103,6 +104,8 @@ class Recommender:
         events = events if isinstance(events, Events) else read_events(events)
         histories, prepared = prepare(events, config.preparation)
         split = config.split.apply(histories)
+        must_be_trainable(split, config)
+        where = pick_device(device)
         facts = RunFacts(
             config=config,
             fingerprint=split.fingerprint,
@@ -115,11 +118,11 @@ class Recommender:
         folder = None if out is None else Path(out)
         if folder is not None and run_folder.claim(folder, facts):
             listener.notice(f"the run in {folder} is already finished")
-            return cls.load(folder)
+            return cls.load(folder, device=device)
         for line in (*facts.prepared, *facts.split_report):
             listener.notice(line)
-        model, epochs = train(split, config, folder=folder, listener=listener, device=pick_device(device))
-        fitted = cls(model, split, facts, titles=titles or {}, epochs=epochs)
+        model, epochs = train(split, config, folder=folder, listener=listener, device=where)
+        fitted = cls(model, split, facts, titles=_of_catalogue(titles or {}, split), epochs=epochs)
         if folder is not None:
             write_results(folder, facts=facts, model=model, split=split, titles=fitted.titles, epochs=epochs)
             fitted.save(folder)
@@ -204,7 +207,7 @@ class Recommender:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             save_model(self.model, folder)
-            run_folder.write_data(folder, self.split, self.titles)
+            write_data(folder, self.split, self.titles)
             write_metrics(self.epochs, folder)
         except OSError as error:
             raise RunError(
@@ -223,10 +226,14 @@ class Recommender:
             raise RunError(
                 f"the run in {folder} is unfinished; repeat its `grela fit` command, it goes on from there"
             )
-        split, titles = run_folder.read_data(folder, facts)
+        split, titles = read_data(folder, facts)
         model = load_model(folder)
-        if not isinstance(model, RecGRELA) or model.config.num_items != split.histories.num_items:
-            raise RunError(f"the model in {folder} is not of the {split.histories.num_items} items beside it")
+        expected = replace(facts.config.model, num_items=split.histories.num_items)
+        if not isinstance(model, RecGRELA) or model.config != expected:
+            raise RunError(
+                f"{folder / DESCRIPTION} says {model.config}, the run was made with {expected}: it was changed "
+                "or is of another run; restore it or fit again"
+            )
         epochs = run_folder.read_metrics(folder)
         return cls(model.to(pick_device(device)), split, facts, titles=titles, epochs=epochs)
 
@@ -248,3 +255,12 @@ class Recommender:
             Recommended(raw, self.titles.get(raw), float(score))
             for raw, score in zip(raws, top.scores, strict=True)
         ]
+
+
+def _of_catalogue(titles: dict[RawId, str], split: Split) -> dict[RawId, str]:
+    """The titles of items of the log, by ids of its type: a file of titles may have "7" where the log has 7."""
+    catalogue = split.histories.catalogue
+    dense = catalogue.encode(titles)
+    known = dense != catalogue.unknown
+    texts = [text for text, here in zip(titles.values(), known.tolist(), strict=True) if here]
+    return dict(zip(catalogue.decode(dense[known]), texts, strict=True))

@@ -17,21 +17,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from grela.configuration import Config, config_from
-from grela.data.histories import Histories
-from grela.data.splitting import Split, train_item_counts
-from grela.data.vocabulary import RawId, Vocabulary
 from grela.errors import ConfigError, RunError
 from grela.training.loop import METRICS
 
 RUN = "run.json"
-ITEMS = "items.parquet"
-HISTORIES = "histories.parquet"
 FORMAT = 1
 
 
@@ -108,65 +100,27 @@ def read_facts(folder: Path) -> RunFacts:
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        if values.pop("format") != FORMAT:
+        if not isinstance(values, dict):
+            raise ValueError(f"it holds {type(values).__name__}, expected a table of facts")
+        if values.pop("format", None) != FORMAT:
             raise RunError(f"{path} is of another version of grela; fit again with this one")
-        return RunFacts(**values | {"config": config_from(values["config"])})
-    except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
+        facts = RunFacts(**values | {"config": config_from(values["config"])})
+        _check_types(facts)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, ConfigError) as error:
         raise RunError(f"{path} is damaged: {error}; restore it or fit into a new folder") from error
+    return facts
 
 
-def write_data(folder: Path, split: Split, titles: dict[RawId, str]) -> None:
-    """Write the catalogue and the histories."""
-    histories = split.histories
-    items = histories.catalogue.ids
-    pq.write_table(
-        pa.table(
-            {
-                "item": items,
-                "title": pa.array([titles.get(raw) for raw in items.to_pylist()], pa.string()),
-                "train_events": pa.array(train_item_counts(split)[1:]),
-            }
-        ),
-        folder / ITEMS,
-    )
-    offsets = pa.array(histories.offsets)
-    pq.write_table(
-        pa.table(
-            {
-                "user": histories.users.ids,
-                "items": pa.LargeListArray.from_arrays(offsets, pa.array(np.asarray(histories.items))),
-                "times": pa.LargeListArray.from_arrays(offsets, pa.array(np.asarray(histories.times))),
-            }
-        ),
-        folder / HISTORIES,
-    )
-
-
-def read_data(folder: Path, facts: RunFacts) -> tuple[Split, dict[RawId, str]]:
-    """The split and the titles of a run; raises RunError if they are not those it was made with."""
-    try:
-        items, users = pq.read_table(folder / ITEMS), pq.read_table(folder / HISTORIES)
-        lists = users["items"].combine_chunks()
-        histories = Histories(
-            items=lists.values.to_numpy(),
-            times=users["times"].combine_chunks().values.to_numpy(),
-            offsets=lists.offsets.to_numpy(),
-            users=Vocabulary(users["user"].combine_chunks(), first=0),
-            catalogue=Vocabulary(items["item"].combine_chunks(), first=1),
-            time_unit=facts.time_unit,
-        )
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise RunError(
-            f"cannot read the data of the run {folder}: {error}; restore it or fit again"
-        ) from error
-    split = facts.config.split.apply(histories)
-    if split.fingerprint != facts.fingerprint:
-        raise RunError(
-            f"the histories in {folder} have fingerprint {split.fingerprint[:12]}, the run was made with "
-            f"{facts.fingerprint[:12]}: they were changed; restore them or fit again"
-        )
-    titled = zip(items["item"].to_pylist(), items["title"].to_pylist(), strict=True)
-    return split, {raw: title for raw, title in titled if title is not None}
+def _check_types(facts: RunFacts) -> None:
+    for name in ("fingerprint", "time_unit", "source", "command"):
+        if not isinstance(getattr(facts, name), str):
+            raise TypeError(f"{name} is {getattr(facts, name)!r}, expected text")
+    for name in ("prepared", "split_report"):
+        lines = getattr(facts, name)
+        if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+            raise TypeError(f"{name} is {lines!r}, expected a list of lines")
+    if not isinstance(facts.finished, bool):
+        raise TypeError(f"finished is {facts.finished!r}, expected true or false")
 
 
 def environment(device: torch.device) -> dict[str, str]:
@@ -188,14 +142,21 @@ def write_json(path: Path, values: Any) -> None:
         fresh.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         os.replace(fresh, path)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise RunError(f"cannot write {path}: {error.strerror}; make room or give another folder") from error
+        if fresh.is_file():
+            fresh.unlink()
+        raise RunError(
+            f"cannot write {path}: {error.strerror or error}; make room or give another folder"
+        ) from error
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The epochs' metrics; raises RunError if the file is damaged."""
     path = folder / METRICS
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
+        epochs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        for row, epoch in enumerate(epochs, 1):
+            if not isinstance(epoch, dict) or not epoch.keys() >= {"epoch", "loss", "metrics", "best_epoch"}:
+                raise ValueError(f"line {row} is no record of an epoch")
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"cannot read {path}: {error}; restore it or fit again") from error
+    return epochs
