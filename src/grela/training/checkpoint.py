@@ -34,7 +34,8 @@ class Checkpoint:
 def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     """Put `checkpoint` in the folder; raises CheckpointError, leaving the last one whole, if that fails."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-    metadata = {"progress": json.dumps(checkpoint.progress), "digest": _digest(tensors)}
+    progress = json.dumps(checkpoint.progress)
+    metadata = {"progress": progress, "digest": _digest(tensors, progress)}
     current, fresh = folder / CURRENT, folder / (CURRENT + ".part")
     try:
         write_synced(fresh, save(tensors, metadata))
@@ -101,14 +102,14 @@ def _read(path: Path) -> Checkpoint:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    if metadata["digest"] != _digest(tensors):
+    if metadata["digest"] != _digest(tensors, metadata["progress"]):
         raise ValueError("its digest does not fit its content")
     return Checkpoint(tensors, json.loads(metadata["progress"]))
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(tensors: Mapping[str, Tensor], progress: str) -> str:
+    digest = hashlib.sha256(progress.encode())
     for name in sorted(tensors):
-        digest.update(name.encode())
+        digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)}".encode())
         digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -61,4 +61,5 @@ def restore_optimiser(
             raise CheckpointError(
                 f"the checkpoint holds {full_name} {list(value.shape)}, which this model has not"
             )
-        optimiser.state[parameter][key] = value.to(parameter.device) if value.shape else value
+        # The fused optimiser counts its steps on the parameter's device.
+        optimiser.state[parameter][key] = value.to(parameter.device)
