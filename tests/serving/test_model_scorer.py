@@ -1,0 +1,112 @@
+"""A history's scores depend on that history alone: not on its batch, the budget, or how it was cut into pieces."""
+
+import numpy as np
+import pytest
+import torch
+
+from grela.data.histories import HistoryBatch
+from grela.models.recgrela import RecGRELA, RecGRELAConfig
+from grela.serving.scorer import ModelScorer
+
+ITEMS, WINDOW = 30, 20
+LENGTHS = [1, 0, 5, 70, 20, 21, 0, 33, 2]
+
+
+def make_model(form: str) -> RecGRELA:
+    """Embeddings of size 1 and matrices of unit gain, so that every event shows in the scores."""
+    config = RecGRELAConfig(num_items=ITEMS, width=12, heads=3, layers=2, form=form)
+    rng = torch.Generator().manual_seed(0)
+    model = RecGRELA(config, rng=rng)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                gain = 1.0 if len(parameter) == ITEMS + 1 else parameter.shape[1] ** -0.5
+                parameter.normal_(0, gain, generator=rng)
+    return model
+
+
+@pytest.fixture
+def histories() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(1, ITEMS + 1, length).astype(np.int32) for length in LENGTHS]
+
+
+FORMS = pytest.mark.parametrize("form", ["causal", "bidirectional"])
+CLOSE = {"rtol": 1e-4, "atol": 1e-4}
+
+
+def one_by_one(model: RecGRELA, histories: list[np.ndarray]) -> np.ndarray:
+    """Each history by `last_hidden`, whole (causal) or its last events (bidirectional)."""
+    rows = np.zeros((len(histories), ITEMS), np.float32)
+    for b, history in enumerate(histories):
+        if model.config.form == "bidirectional":
+            history = history[-WINDOW:]
+        if len(history):
+            items = torch.from_numpy(history.astype(np.int64)).unsqueeze(0)
+            with torch.no_grad():
+                hidden = model.last_hidden(items, torch.tensor([len(history)]))
+                rows[b] = model.scores(hidden)[0].numpy()
+    return rows
+
+
+@FORMS
+@pytest.mark.parametrize("positions", [1, 7, 20, 33, 100, 16_384])
+def test_scores_depend_on_neither_batch_nor_budget(form, positions, histories):
+    """A budget of 7 cuts the histories into pieces with their state carried along."""
+    model = make_model(form)
+    scorer = ModelScorer(model, window=WINDOW, positions=positions)
+    found = scorer.scores(HistoryBatch.of(histories))
+    assert found.shape == (len(histories), scorer.num_items)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, one_by_one(model, histories), **CLOSE)
+
+
+@FORMS
+def test_order_of_the_batch_is_order_of_the_scores(form, histories):
+    scorer = ModelScorer(make_model(form), window=WINDOW, positions=50)
+    batch, order = HistoryBatch.of(histories), np.random.default_rng(1).permutation(len(histories))
+    np.testing.assert_allclose(scorer.scores(batch.take(order)), scorer.scores(batch)[order], **CLOSE)
+
+
+@FORMS
+def test_empty_histories_score_all_items_alike(form, histories):
+    scorer = ModelScorer(make_model(form), window=WINDOW)
+    found = scorer.scores(HistoryBatch.of(histories))
+    assert not found[[1, 6]].any()
+    assert scorer.scores(HistoryBatch.of([np.zeros(0, np.int32)])).tolist() == [[0.0] * ITEMS]
+    assert scorer.scores(HistoryBatch.of([])).shape == (0, ITEMS)
+
+
+def test_causal_reads_beyond_the_window_and_bidirectional_does_not(histories):
+    long = histories[3]
+    changed = long.copy()
+    changed[:40] = changed[:40] % ITEMS + 1
+    both = HistoryBatch.of([long, changed])
+    a, b = ModelScorer(make_model("causal"), window=WINDOW).scores(both)
+    assert np.abs(a - b).max() > 1e-2
+    a, b = ModelScorer(make_model("bidirectional"), window=WINDOW).scores(both)
+    assert np.array_equal(a, b)
+
+
+def test_padded_batches_stay_within_the_budget(monkeypatch):
+    """One long history among many short ones does not pad them all beyond it."""
+    model, sizes = make_model("bidirectional"), []
+    original = model.last_hidden
+
+    def watched(items, lengths):
+        sizes.append(items.numel())
+        return original(items, lengths)
+
+    monkeypatch.setattr(model, "last_hidden", watched)
+    histories = [np.ones(20 if b == 30 else 1, np.int32) for b in range(60)]
+    ModelScorer(model, window=WINDOW, positions=100).scores(HistoryBatch.of(histories))
+    assert len(sizes) > 1
+    assert max(sizes) <= 100
+
+
+@FORMS
+def test_bfloat16_scores_are_near(form, histories):
+    model, batch = make_model(form), HistoryBatch.of(histories)
+    exact = ModelScorer(model, window=WINDOW).scores(batch)
+    found = ModelScorer(model, window=WINDOW, dtype=torch.bfloat16, positions=30).scores(batch)
+    assert np.linalg.norm(found - exact) < 0.03 * np.linalg.norm(exact)

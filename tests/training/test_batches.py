@@ -1,0 +1,156 @@
+"""Every event but each history's first is a target exactly once an epoch, in steps of bounded size."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grela.training.batches import (
+    PrefixPlan,
+    PrefixStep,
+    TrainingSequences,
+    WindowPlan,
+    greedy_bounds,
+    padded_bounds,
+)
+
+PLANS = [WindowPlan, PrefixPlan]
+
+
+def sequences(lengths: list[int]) -> TrainingSequences:
+    """Item ids are places in the log counted from 1, so that every event can be told from every other."""
+    end = np.cumsum(lengths).astype(np.int64)
+    return TrainingSequences(np.arange(1, end[-1] + 1, dtype=np.int32), end - lengths, end)
+
+
+def user_of(given_sequences: TrainingSequences, item: int) -> int:
+    return int(np.searchsorted(given_sequences.end, item - 1, side="right"))
+
+
+def expected_targets(given_sequences: TrainingSequences) -> list[int]:
+    """All but each history's first event."""
+    return [
+        place + 1
+        for start, end in zip(given_sequences.start, given_sequences.end, strict=True)
+        for place in range(start + 1, end)
+    ]
+
+
+def contents(step) -> tuple:
+    """All tensors of a step, as lists."""
+    return tuple(value.tolist() for value in vars(step).values())
+
+
+plans = {
+    "lengths": st.lists(st.integers(0, 30), min_size=1, max_size=12),
+    "window": st.integers(2, 9),
+    "extra": st.integers(0, 30),
+    "seed": st.integers(0, 2**63 - 1),
+    "epoch": st.integers(0, 60),
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(**plans)
+def test_packed_steps_are_windows_with_every_target_once(lengths, window, extra, seed, epoch):
+    s = sequences(lengths)
+    plan = WindowPlan(s, window, window + extra, seed)
+    steps = list(plan.epoch(epoch))
+    assert len(steps) == plan.steps(epoch)
+    assert sorted(t for step in steps for t in step.targets.tolist()) == expected_targets(s)
+    for step in steps:
+        items, segments, positions = (x[0].numpy() for x in (step.items, step.segments, step.positions))
+        assert step.events == len(step.targets) == len(items) <= window + extra
+        # The target is the very next event of the same user.
+        assert np.array_equal(step.targets.numpy(), items + 1)
+        assert all(user_of(s, i) == user_of(s, i + 1) for i in items)
+        assert sorted(set(segments)) == list(range(segments[-1] + 1))
+        assert (np.diff(segments) >= 0).all()
+        for segment in range(segments[-1] + 1):
+            inside = items[segments == segment]
+            assert len(inside) <= window
+            assert np.array_equal(inside, inside[0] + np.arange(len(inside)))
+            assert positions[segments == segment].tolist() == list(range(len(inside)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(**plans)
+def test_prefix_steps_are_the_right_slices_with_every_target_once(lengths, window, extra, seed, epoch):
+    s = sequences(lengths)
+    plan = PrefixPlan(s, window, window + extra, seed)
+    steps = list(plan.epoch(epoch))
+    assert len(steps) == plan.steps(epoch)
+    assert sorted(t for step in steps for t in step.targets.tolist()) == expected_targets(s)
+    for step in steps:
+        assert step.items.numel() <= window + extra
+        assert step.events == len(step.targets)
+        for items, length, target in zip(step.items, step.lengths, step.targets.tolist(), strict=True):
+            first = max(int(s.start[user_of(s, target)]) + 1, target - window)
+            assert items[:length].tolist() == list(range(first, target))
+            assert not items[length:].any()
+
+
+@pytest.mark.parametrize("make", PLANS)
+def test_seed_and_epoch_alone_decide_the_steps(make):
+    s = sequences([0, 1, 2, 40, 7, 19])
+    plan = make(s, 6, 24, 5)
+    first = [contents(step) for step in plan.epoch(3)]
+    list(plan.epoch(1))
+    assert [contents(step) for step in make(s, 6, 24, 5).epoch(3)] == first
+    assert [contents(step) for step in plan.epoch(3)] == first
+    assert [contents(step) for step in plan.epoch(4)] != first
+    assert [contents(step) for step in make(s, 6, 24, 6).epoch(3)] != first
+
+
+@pytest.mark.parametrize("make", PLANS)
+def test_skip_gives_the_tail_of_the_same_steps(make):
+    plan = make(sequences([3, 40, 7, 19, 25]), 6, 24, 5)
+    all_steps = [contents(step) for step in plan.epoch(2)]
+    for skip in range(len(all_steps) + 1):
+        assert [contents(step) for step in plan.epoch(2, skip=skip)] == all_steps[skip:]
+
+
+def test_windows_are_cut_elsewhere_in_another_epoch():
+    """So that over the epochs every event is seen with a full window before it."""
+    plan = WindowPlan(sequences([100]), 10, 10, 0)
+    cuts = {frozenset(step.items[0, 0].item() for step in plan.epoch(epoch)) for epoch in range(30)}
+    assert len(cuts) > 5
+
+
+@pytest.mark.parametrize("make", PLANS)
+def test_histories_too_short_for_a_target_give_no_step(make):
+    plan = make(sequences([0, 1, 1, 0]), 4, 8, 0)
+    assert plan.steps(0) == 0
+    assert list(plan.epoch(0)) == []
+
+
+def test_samples_of_like_length_share_a_step():
+    """Padding stays a small part of what a prefix step computes."""
+    steps = list(PrefixPlan(sequences([60] * 40), 50, 500, 0).epoch(0))
+    padded, real = (
+        sum(int(f(step)) for step in steps)
+        for f in (lambda step: step.items.numel(), lambda step: step.lengths.sum())
+    )
+    assert padded < 1.15 * real
+
+
+def test_a_prefix_at_the_very_end_of_the_log_reads_nothing_beyond_it():
+    step = PrefixStep(np.arange(1, 6, dtype=np.int32), np.array([0, 3]), np.array([4, 1]))
+    assert step.items.tolist() == [[1, 2, 3, 4], [4, 0, 0, 0]]
+    assert step.targets.tolist() == [5, 5]
+
+
+@settings(max_examples=100, deadline=None)
+@given(lengths=st.lists(st.integers(1, 20), max_size=40), capacity=st.integers(1, 50))
+def test_bounds_cut_into_the_longest_runs_that_fit(lengths, capacity):
+    for bounds, cost in ((greedy_bounds, sum), (padded_bounds, lambda run: len(run) * max(run))):
+        found = bounds(np.array(lengths, np.int64), capacity).tolist()
+        assert found[0] == 0
+        assert found[-1] == len(lengths)
+        for low, high in pairwise(found):
+            assert low < high
+            assert cost(lengths[low:high]) <= capacity or high - low == 1
+            if high < len(lengths):
+                assert cost(lengths[low : high + 1]) > capacity

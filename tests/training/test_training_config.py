@@ -1,0 +1,38 @@
+"""A training config refuses nonsense before anything is computed."""
+
+import pytest
+
+from grela.errors import ConfigError
+from grela.training.config import TrainingConfig
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", 0),
+        ("window", 1),
+        ("batch_positions", 1),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")),
+        ("warmup_steps", -1),
+        ("weight_decay", 1.0),
+        ("weight_decay", -0.1),
+        ("clip_norm", 0.0),
+        ("patience", -1),
+        ("precision", "fp8"),
+        ("checkpoint_seconds", -1.0),
+        ("seed", -1),
+        ("seed", 2**63),
+    ],
+)
+def test_nonsense_is_refused_naming_field_and_value(field, value):
+    with pytest.raises(ConfigError) as caught:
+        TrainingConfig(**{field: value})
+    assert field in str(caught.value)
+    assert str(value) in str(caught.value)
+
+
+def test_a_window_must_fit_into_a_step():
+    with pytest.raises(ConfigError, match="window 300 is more than batch_positions 200"):
+        TrainingConfig(window=300, batch_positions=200)

@@ -1,0 +1,91 @@
+"""A tiny task that can be learnt, and a training of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from grela.models.recgrela import RecGRELA, RecGRELAConfig
+from grela.training.batches import PrefixPlan, TrainingSequences, WindowPlan
+from grela.training.config import TrainingConfig
+from grela.training.listener import EpochReport, StepReport
+from grela.training.loop import SELECTED_BY, Training
+
+ITEMS = 23
+
+
+def cyclic_sequences(users: int = 40, *, seed: int = 0) -> TrainingSequences:
+    """Each history counts upward from a random item, ITEMS being followed by 1: the next item is certain."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(2, 18, users)
+    items = [(rng.integers(ITEMS) + np.arange(length)) % ITEMS + 1 for length in lengths]
+    end = np.cumsum(lengths)
+    return TrainingSequences(np.concatenate(items).astype(np.int32), end - lengths, end)
+
+
+class Ear:
+    """Remembers all that a training tells; `on_step` may break it."""
+
+    def __init__(self, on_step: Callable[[StepReport], None] = lambda report: None) -> None:
+        self.steps: list[StepReport] = []
+        self.epochs: list[EpochReport] = []
+        self.notices: list[str] = []
+        self.on_step = on_step
+
+    def step(self, report: StepReport) -> None:
+        self.steps.append(report)
+        self.on_step(report)
+
+    def epoch(self, report: EpochReport) -> None:
+        self.epochs.append(report)
+
+    def notice(self, message: str) -> None:
+        self.notices.append(message)
+
+
+def by_length_of_weights(model: RecGRELA) -> dict[str, float]:
+    """A validation that costs nothing and that training changes."""
+    return {SELECTED_BY: model.embedding.weight.norm().item()}
+
+
+def make_training(
+    folder: Path | None,
+    *,
+    precision: str = "fp32",
+    form: str = "causal",
+    seed: int = 0,
+    epochs: int = 3,
+    listener: Ear | None = None,
+    validate=by_length_of_weights,
+    width: int = 16,
+    device: torch.device | str = "cpu",
+    **settings,
+) -> Training:
+    """Two layers with dropout and drop path; a checkpoint after every step."""
+    config = TrainingConfig(
+        **{
+            "epochs": epochs,
+            "window": 8,
+            "batch_positions": 64,
+            "learning_rate": 1e-2,
+            "precision": precision,
+            "checkpoint_seconds": 1e-9,
+            "seed": seed,
+        }
+        | settings
+    )
+    shape = RecGRELAConfig(
+        num_items=ITEMS, form=form, width=width, heads=2, layers=2, dropout=0.1, drop_path=0.1
+    )
+    make_plan = WindowPlan if form == "causal" else PrefixPlan
+    plan = make_plan(cyclic_sequences(), config.window, config.batch_positions, seed)
+    model = RecGRELA(shape, rng=torch.Generator(device).manual_seed(seed))
+    return Training(model, plan, config, folder=folder, validate=validate, listener=listener or Ear())
+
+
+def assert_same_weights(found, expected) -> None:
+    """Bit for bit."""
+    assert found.keys() == expected.keys()
+    for name in expected:
+        assert torch.equal(found[name], expected[name]), name
