@@ -19,7 +19,11 @@ def data() -> None:
 
 @data.command(name="list", short_help="What there is, its terms, and where it lies now.")
 def list_() -> None:
-    """List every catalogued data set: counts as published, terms, and its folder on this machine."""
+    """List every catalogued data set: counts as published, terms, and its folder on this machine.
+
+    \b
+    grela data list
+    """
     from grela.data.sources import listing
 
     for row in listing():
@@ -38,6 +42,10 @@ def get(name: str, folder: Path | None) -> None:
     """Get the data set NAME from its publisher and print the folder it is in.
 
     A set that lies in the folder of data sets that GRELA_DATA names, or in the cache, is not downloaded again.
+
+    \b
+    grela data get ml-100k
+    grela data get ml-1m --folder data/ml-1m
     """
     from grela.data.sources import get as obtain
 

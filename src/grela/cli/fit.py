@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from grela.cli.progress import listener_for
+from grela.cli.progress import listening
 from grela.cli.show import metric_lines
-from grela.cli.source import open_events
+from grela.cli.source import open_events, say
+from grela.errors import RunError
 
 
 @click.command(short_help="Train on a log of events and write a run folder.")
@@ -63,18 +64,23 @@ def fit(events: str, out: Path, log: str, device: str, threads: int | None, **op
     if threads:
         torch.set_num_threads(threads)
     columns = {name: options[name] for name in ("user", "item", "time", "format", "titles")}
+    config = _config(options)
     log_of_events, titles = open_events(events, **columns)
-    listener = listener_for(log)
-    Recommender.fit(
-        log_of_events,
-        config=_config(options),
-        titles=titles,
-        out=out,
-        listener=listener,
-        device=device,
-        command=shlex.join(["grela", *sys.argv[1:]]),
-    )
-    result = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
+    try:
+        with listening(log) as listener:
+            Recommender.fit(
+                log_of_events,
+                config=config,
+                titles=titles,
+                out=out,
+                listener=listener,
+                device=device,
+                command=shlex.join(["grela", *sys.argv[1:]]),
+            )
+    except KeyboardInterrupt:
+        say(f"interrupted: the same command goes on from the last checkpoint in {out}")
+        raise
+    result = _evaluation(out)
     if log == "json":
         click.echo(json.dumps({"event": "result", "run": str(out), **result}))
         return
@@ -83,8 +89,17 @@ def fit(events: str, out: Path, log: str, device: str, threads: int | None, **op
     click.echo(f"report: {out / 'report.html'}")
 
 
+def _evaluation(out: Path) -> dict[str, Any]:
+    path = out / "evaluation.json"
+    try:
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"cannot read {path}: {error}; `grela evaluate {out}` measures again") from error
+    return result
+
+
 def _config(options: dict[str, Any]) -> Any:
-    from grela.configuration import Config, SplitConfig, read_config
+    from grela.configuration import Config, read_config
     from grela.recipes import recipe
 
     if options["config"] and options["recipe"]:
@@ -94,13 +109,10 @@ def _config(options: dict[str, Any]) -> Any:
         config = read_config(options["config"])
     elif options["recipe"]:
         config = recipe(options["recipe"])
-    if options["valid_from"] is not None or options["test_from"] is not None:
-        split = SplitConfig(
-            kind="temporal", valid_from=_time(options["valid_from"]), test_from=_time(options["test_from"])
-        )
-        config = replace(config, split=split)
+    times = {name: _time(text) for name, text in _given(options, "valid_from", "test_from").items()}
     return replace(
         config,
+        split=replace(config.split, kind="temporal", **times) if times else config.split,
         preparation=replace(config.preparation, **_given(options, "min_user_events", "min_item_events")),
         model=replace(config.model, **_given(options, "form")),
         training=replace(config.training, **_given(options, "epochs", "seed")),
@@ -111,11 +123,11 @@ def _given(options: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: options[name] for name in names if options[name] is not None}
 
 
-def _time(text: str | None) -> int | float | str | None:
+def _time(text: str) -> int | float | str:
     """A number where the text is one, else the text."""
     for kind in (int, float):
         try:
-            return kind(text) if text is not None else None
+            return kind(text)
         except ValueError:
             continue
     return text

@@ -16,9 +16,11 @@ def inspect(run: Path, as_json: bool) -> None:
     grela inspect runs/ml-100k
     """
     from grela.run_folder import read_facts, read_metrics
+    from grela.training.loop import METRICS
 
     facts = read_facts(run)
-    epochs = read_metrics(run)
+    # An unfinished run has no metrics before its first checkpoint.
+    epochs = read_metrics(run) if facts.finished or (run / METRICS).exists() else []
     if as_json:
         click.echo(json.dumps({**facts.to_json(), "epochs": epochs}, indent=2))
         return

@@ -56,10 +56,11 @@ def run(arguments: list[str]) -> int:
         click.echo(f"grela: {error}", err=True)
         return 1
     except (KeyboardInterrupt, click.Abort):
-        click.echo("grela: interrupted; the same command goes on from the last checkpoint", err=True)
+        click.echo("grela: interrupted", err=True)
         return 130
-    except BrokenPipeError:
-        # The reader of our output has closed it, as `head` does: nothing is left to say to it.
+    except (BrokenPipeError, SystemExit):
+        # The reader of our output has closed it, as `head` does, and nothing is left to say to it. In this mode
+        # click exits by itself for no other reason.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return 0
@@ -68,4 +69,5 @@ def run(arguments: list[str]) -> int:
 def _keep_freed_memory() -> None:
     if not sys.platform.startswith("linux") or any(name in os.environ for name in _MALLOC):
         return
-    os.execve(sys.executable, [sys.executable, "-m", "grela", *sys.argv[1:]], os.environ | _MALLOC)  # noqa: S606
+    # As it was called: `-m` would put the working folder, and any csv.py in it, before the library.
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | _MALLOC)  # noqa: S606

@@ -1,7 +1,10 @@
 """How training shows itself: a bar on a terminal, JSON lines for machines, or nothing."""
 
 import json
+import math
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 
 import click
@@ -11,13 +14,22 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from grela.training.listener import EpochReport, Listener, StepReport
 
 
-def listener_for(log: str) -> Listener:
+@contextmanager
+def listening(log: str) -> Iterator[Listener]:
     """The listener of `--log`: "auto" is a bar on a terminal and notices alone elsewhere."""
     if log == "json":
-        return JsonLines()
-    if log == "auto":
-        return Bar() if sys.stderr.isatty() else Notices()
-    return Lines()
+        yield JsonLines()
+    elif log == "lines":
+        yield Lines()
+    elif sys.stderr.isatty():
+        bar = Bar()
+        try:
+            yield bar
+        finally:
+            # However training ends: a bar that is left running hides the terminal's cursor.
+            bar.bar.stop()
+    else:
+        yield Notices()
 
 
 class Notices:
@@ -58,7 +70,7 @@ class JsonLines:
         self._write("notice", {"message": message})
 
     def _write(self, event: str, values: dict[str, object]) -> None:
-        click.echo(json.dumps({"event": event, **values}))
+        click.echo(json.dumps({"event": event, **_finite(values)}, allow_nan=False))
 
 
 class Bar:
@@ -100,6 +112,16 @@ class Bar:
         """Leave a line."""
         self.bar.stop()
         self.console.print(message, highlight=False, markup=False)
+
+
+def _finite(values: Mapping[str, object]) -> dict[str, object]:
+    """The same with null for what JSON has no number for, such as the loss of a training that diverged."""
+    return {
+        name: _finite(value)
+        if isinstance(value, Mapping)
+        else (None if isinstance(value, float) and not math.isfinite(value) else value)
+        for name, value in values.items()
+    }
 
 
 def epoch_line(report: EpochReport) -> str:

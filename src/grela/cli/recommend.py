@@ -75,7 +75,10 @@ def recommend(
 
 def _ids(text: str) -> list[str]:
     """Comma-separated ids; an id in double quotes may hold commas."""
-    return [part for part in next(csv.reader([text], skipinitialspace=True), []) if part]
+    try:
+        return [part for part in next(csv.reader([text], skipinitialspace=True, strict=True), []) if part]
+    except csv.Error as error:
+        raise click.UsageError(f"cannot read the ids {text!r}: {error}; expected A,B,C") from error
 
 
 def _show(one: "Recommendation") -> None:

@@ -1,5 +1,6 @@
 """The events of a command: a file, or a data set of the catalogue by its name."""
 
+from difflib import get_close_matches
 from pathlib import Path
 
 import click
@@ -27,13 +28,20 @@ def open_events(
 ) -> tuple[Events, dict[RawId, str]]:
     """Events and titles of a path or a catalogued name; `titles` is a file of titles beside a path."""
     known: dict[RawId, str] = {}
+    given = {"--user": user, "--item": item, "--time": time, "--format": format}
     if not Path(events).exists() and events.split("/")[0] in SOURCES:
+        if any(given.values()):
+            names = ", ".join(name for name, value in given.items() if value)
+            raise click.UsageError(
+                f"{events} is a data set of the catalogue, its form is known: leave out {names}"
+            )
         found = load(events, say=say)
         log, known = found.events, found.titles
     elif not Path(events).exists() and not Path(events).suffix:
+        near = get_close_matches(events, SOURCES, n=1)
         raise ReadError(
             f"{events!r} is neither a file nor a data set of the catalogue: give a path, or a name of "
-            "`grela data list`"
+            f"`grela data list`{f' such as {near[0]}' if near else ''}"
         )
     else:
         log = read_events(events, user=user, item=item, time=time, format=format)
