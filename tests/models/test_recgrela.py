@@ -219,3 +219,16 @@ def test_config_refuses_nonsense_naming_field_and_value(field, value):
 def test_a_model_without_a_catalogue_is_refused():
     with pytest.raises(ConfigError, match="num_items"):
         RecGRELA(RecGRELAConfig(num_items=0), rng=torch.Generator())
+
+
+def test_the_last_hidden_state_is_that_of_the_whole_history() -> None:
+    config = RecGRELAConfig(num_items=30, form="bidirectional", width=12, heads=3, layers=2)
+    model = RecGRELA(config, rng=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(8)
+    lengths = torch.tensor([1, 4, 7])
+    items = torch.randint(1, 31, (3, 7), generator=torch.Generator().manual_seed(4))
+    items[torch.arange(7) >= lengths[:, None]] = 0
+    whole = model.whole(items, lengths)[torch.arange(3), lengths - 1]
+    assert (model.last_hidden(items, lengths) - whole).abs().max() <= 1e-5 * whole.abs().max()

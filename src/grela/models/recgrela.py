@@ -82,7 +82,9 @@ class RecGRELA(nn.Module):
     def __init__(self, config: RecGRELAConfig, *, rng: torch.Generator, eps: float = EPS) -> None:
         super().__init__()
         if config.num_items < 1:
-            raise ConfigError(f"num_items is {config.num_items}, expected the size of the catalogue, 1 or more")
+            raise ConfigError(
+                f"num_items is {config.num_items}, expected the size of the catalogue, 1 or more"
+            )
         self.config = config
         with torch.device("meta"):
             self.embedding = nn.Embedding(config.num_items + 1, config.width)
@@ -119,24 +121,18 @@ class RecGRELA(nn.Module):
 
     def whole(self, items: Tensor, lengths: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """Bidirectional: items int [B, T], padded with 0 on the right, give hidden states [B, T, D]."""
-        self._must_be("bidirectional")
-        positions = torch.arange(items.shape[1], device=items.device).expand(items.shape)
-        present = positions < lengths.unsqueeze(1)
-        turns = self._turns(positions)
-        x = self.embed(items, positions, rng)
-        for block in self.each_block():
-            x = block.whole(x, turns, present, rng)
-        return x
+        x, turns, present = self._before_last_block(items, lengths, rng)
+        return self.each_block()[-1].whole(x, turns, present, rng)
 
     def last_hidden(self, items: Tensor, lengths: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """The hidden state [B, D] at each history's last event: items int [B, T] padded right, lengths [B] from 1."""
         if self.config.form == "causal":
             positions = torch.arange(items.shape[1], device=items.device).expand(items.shape)
             hidden, _ = self(items, torch.zeros_like(positions), positions, rng=rng)
-        else:
-            hidden = self.whole(items, lengths, rng)
-        last: Tensor = hidden[torch.arange(len(items), device=items.device), lengths - 1]
-        return last
+            last: Tensor = hidden[torch.arange(len(items), device=items.device), lengths - 1]
+            return last
+        x, turns, present = self._before_last_block(items, lengths, rng)
+        return self.each_block()[-1].last(x, turns, present, lengths, rng)
 
     def step(self, items: Tensor, state: State) -> tuple[Tensor, State]:
         """One event a history: items int [B] and their states give hidden states [B, D] and the states after."""
@@ -176,6 +172,19 @@ class RecGRELA(nn.Module):
             x = x + self.positions(positions.clamp(max=self.config.learned_positions - 1))
         embedded: Tensor = self.norm(dropout(x, self.config.dropout, rng))
         return embedded
+
+    def _before_last_block(
+        self, items: Tensor, lengths: Tensor, rng: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Bidirectional: the last block's input, the positions' turns, and where there is an event."""
+        self._must_be("bidirectional")
+        positions = torch.arange(items.shape[1], device=items.device).expand(items.shape)
+        present = positions < lengths.unsqueeze(1)
+        turns = self._turns(positions)
+        x = self.embed(items, positions, rng)
+        for block in self.each_block()[:-1]:
+            x = block.whole(x, turns, present, rng)
+        return x, turns, present
 
     def each_block(self) -> list[Block]:
         """The blocks, first to last."""

@@ -39,13 +39,27 @@ class Block(nn.Module):
         y, state = self.attention(self.attention_norm(x), turns, segments, state)
         return self._join(x, drop_path(y, self.drop_path, segments, rng), rng), state
 
-    def whole(
-        self, x: Tensor, turns: Tensor, present: Tensor, rng: torch.Generator | None = None
-    ) -> Tensor:
+    def whole(self, x: Tensor, turns: Tensor, present: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """Bidirectional, one history a row: x [B, T, D] gives [B, T, D]."""
         y = self.attention.mix(self.attention.whole(self.attention_norm(x), turns, present))
         one_history = torch.zeros(x.shape[:2], dtype=torch.int64, device=x.device)
         return self._join(x, drop_path(y, self.drop_path, one_history, rng), rng)
+
+    def last(
+        self,
+        x: Tensor,
+        turns: Tensor,
+        present: Tensor,
+        lengths: Tensor,
+        rng: torch.Generator | None = None,
+    ) -> Tensor:
+        """`whole` at each history's last event alone, [B, D]: most of a block's work is at single positions."""
+        branches = self.attention.whole(self.attention_norm(x), turns, present)
+        last = (torch.arange(len(x), device=x.device), lengths - 1)
+        y_B1D = self.attention.mix(Branches(*(branch[last].unsqueeze(1) for branch in branches)))
+        one_history = torch.zeros(y_B1D.shape[:2], dtype=torch.int64, device=x.device)
+        y_BD = drop_path(y_B1D, self.drop_path, one_history, rng).squeeze(1)
+        return self._join(x[last], y_BD, rng)
 
     def step(self, x: Tensor, turns: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """One event: x [B, D] gives [B, D] and the state after it."""
