@@ -10,6 +10,7 @@
     ├── ConfigError                  a setting is unknown, missing or nonsense
     ├── RunError                     a run folder is missing, foreign, damaged or belongs to another command
     │   └── CheckpointError          a checkpoint cannot be written or read
+    ├── TrainingError                training cannot go on: its loss is no longer a number
     ├── ModelError                   weights do not fit the model
     └── RequestError                 a recommendation was asked for that cannot be given
 
@@ -55,6 +56,10 @@ class RunError(GrelaError):
 
 class CheckpointError(RunError):
     """A checkpoint cannot be written or read."""
+
+
+class TrainingError(GrelaError):
+    """Training cannot go on."""
 
 
 class ModelError(GrelaError):

@@ -6,7 +6,7 @@ import torch
 from training_cases import ITEMS, Ear, assert_same_weights, make_training
 
 from grela.data.histories import HistoryBatch
-from grela.errors import ConfigError
+from grela.errors import ConfigError, TrainingError
 from grela.serving.scorer import ModelScorer
 from grela.training.loop import SELECTED_BY, mixed_seed
 
@@ -86,3 +86,11 @@ def test_seeds_of_neighbouring_steps_differ_in_about_half_their_bits():
     seeds = {mixed_seed(seed, step) for seed in range(50) for step in range(50)}
     assert len(seeds) == 2500
     assert all(0 <= s < 2**63 for s in seeds)
+
+
+def test_a_loss_that_is_no_number_stops_the_training_and_says_what_to_do() -> None:
+    training = make_training(None)
+    with torch.no_grad():
+        training.model.embedding.weight.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="Lower learning_rate"):
+        training.run()

@@ -66,14 +66,17 @@ class GatedLinearAttention(nn.Module):
         """The causal form's branches and gate, before they are joined."""
         value = self.value(x)
         parts = self._heads(value, turns)
-        attended, attention = chunked(*parts, segments, state.attention, eps=self.eps)
+        with torch.autocast(x.device.type, enabled=False):
+            attended, attention = chunked(*parts, segments, state.attention, eps=self.eps)
         local, tail = self._local(value, segments, state.tail)
         return Branches(attended.flatten(2), local, self._gate(x)), LayerState(attention, tail)
 
     def whole(self, x: Tensor, turns: Tensor, present: Tensor) -> Branches:
         """The bidirectional form's branches: `present` [B, T] is False at padding, which must lie on the right."""
         value = self.value(x)
-        attended = bidirectional(*self._heads(value, turns), present, eps=self.eps)
+        parts = self._heads(value, turns)
+        with torch.autocast(x.device.type, enabled=False):
+            attended = bidirectional(*parts, present, eps=self.eps)
         segments = torch.zeros(x.shape[:2], dtype=torch.int64, device=x.device)
         local, _ = self._local(value, segments, self.empty_tail(x))
         return Branches(attended.flatten(2), local, self._gate(x))
@@ -101,7 +104,8 @@ class GatedLinearAttention(nn.Module):
         return torch.zeros(x.shape[0], past, x.shape[-1], device=x.device, dtype=self.out.weight.dtype)
 
     def _heads(self, value: Tensor, turns: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        # The sums and the division stay in float32 whatever the projections ran in.
+        # The sums and the division stay in float32 whatever the projections ran in; so autocast, which would
+        # form their products in bfloat16 again, is switched off around them.
         wide = self.out.weight.dtype
         query, key = positive_features(self.query_key(value).to(wide)).chunk(2, -1)
         turned = (rotate(query, turns), rotate(key, turns)) if self.rotation else (query, key)

@@ -5,6 +5,7 @@ checkpoint needs no generator's state and a resumed run repeats exactly what an 
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from grela.errors import CheckpointError, ConfigError
+from grela.errors import CheckpointError, ConfigError, TrainingError
 from grela.models.recgrela import RecGRELA
 from grela.training.batches import Plan, Step
 from grela.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -108,11 +109,17 @@ class Training:
             group["lr"] = learning_rate(self.config, self.progress.step, self.total_steps)
         self.rng.manual_seed(mixed_seed(self.config.seed, self.progress.step))
         loss = step_loss(self.model, step, self.rng, dtype=self.dtype)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss is {value} at step {self.progress.step + 1}: training has diverged. Lower learning_rate "
+                f"({self.config.learning_rate}) or clip_norm ({self.config.clip_norm}) and start in a new folder"
+            )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimiser.step()
-        return loss.item()
+        return value
 
     def _end_epoch(self) -> None:
         p = self.progress
@@ -189,8 +196,15 @@ def write_metrics(epochs: list[dict[str, Any]], folder: Path) -> None:
     """One JSON line an epoch, as far as the checkpoint reaches."""
     lines = "".join(json.dumps(epoch) + "\n" for epoch in epochs)
     fresh = folder / (METRICS + ".part")
-    fresh.write_text(lines, encoding="utf-8")
-    fresh.replace(folder / METRICS)
+    try:
+        fresh.write_text(lines, encoding="utf-8")
+        fresh.replace(folder / METRICS)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"cannot write {folder / METRICS}: {error.strerror or error}. Make room and run the same command "
+            "again, it goes on from the last checkpoint"
+        ) from error
 
 
 def mixed_seed(seed: int, step: int) -> int:

@@ -42,7 +42,7 @@ def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
     """The opened file; whatever Arrow finds wrong with it, now or while it is read, becomes ReadError."""
     with _unpacked(path) as source:
         try:
-            with pq.ParquetFile(source, page_checksum_verification=True) as file:
+            with pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False) as file:
                 yield file
         except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
             first = str(error).strip().partition("\n")[0]
