@@ -30,7 +30,7 @@ from grela.serving.request import History, asked, candidates, checked_k, dense_u
 from grela.serving.scorer import ModelScorer
 from grela.training.checkpoint import remove_checkpoints
 from grela.training.listener import Listener, Silence
-from grela.training.loop import write_metrics
+from grela.training.loop import METRICS, write_metrics
 
 
 @dataclass(frozen=True)
@@ -235,6 +235,8 @@ class Recommender:
                 "or is of another run; restore it or fit again"
             )
         epochs = run_folder.read_metrics(folder)
+        if not epochs:
+            raise RunError(f"{folder / METRICS} has no epochs; restore it or fit again")
         return cls(model.to(pick_device(device)), split, facts, titles=titles, epochs=epochs)
 
     @property

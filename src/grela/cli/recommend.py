@@ -87,6 +87,8 @@ def _show(one: "Recommendation") -> None:
         click.echo(f"  skipped, not in the catalogue: {', '.join(map(str, one.unknown))}", err=True)
     if one.cold_start:
         click.echo("  nothing of the history is known: the most popular items", err=True)
+    if not one.items:
+        click.echo("  nothing is left that may be recommended", err=True)
     for rank, item in enumerate(one.items, 1):
         name = f"{item.title}  [{item.item}]" if item.title else str(item.item)
         click.echo(f"  {rank:>3}  {item.score:8.3f}  {name}")

@@ -5,7 +5,7 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import get_type_hints
 
 import numpy as np
 import torch
@@ -21,7 +21,10 @@ WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 
 Model = RecGRELA | ReferenceRecGRELA
-_KINDS = {"RecGRELA": RecGRELAConfig, "ReferenceRecGRELA": ReferenceConfig}
+_KINDS: dict[str, type[RecGRELAConfig] | type[ReferenceConfig]] = {
+    "RecGRELA": RecGRELAConfig,
+    "ReferenceRecGRELA": ReferenceConfig,
+}
 
 
 def from_reference(
@@ -63,31 +66,46 @@ def save_model(model: Model, folder: Path) -> None:
 
 def load_model(folder: Path) -> Model:
     """Read what `save_model` wrote; raises ModelError saying what is missing, damaged or does not fit."""
-    kind, config = _description(folder / DESCRIPTION)
+    config = _description(folder / DESCRIPTION)
     try:
         weights = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"cannot read {folder / WEIGHTS}: {error}; restore it or fit again") from error
-    model: Model = (
-        ReferenceRecGRELA(config)
-        if kind == "ReferenceRecGRELA"
-        else RecGRELA(config, rng=torch.Generator().manual_seed(0))
-    )
     try:
+        model = _empty_model(config)
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise ModelError(f"{folder / WEIGHTS} does not fit {folder / DESCRIPTION}: {error}") from error
+        raise ModelError(
+            f"{folder / WEIGHTS} does not fit {folder / DESCRIPTION}: {error}; restore them or fit again"
+        ) from error
     return model
 
 
-def _description(path: Path) -> tuple[str, Any]:
+def _empty_model(config: RecGRELAConfig | ReferenceConfig) -> Model:
+    if isinstance(config, ReferenceConfig):
+        return ReferenceRecGRELA(config)
+    return RecGRELA(config, rng=torch.Generator().manual_seed(0))
+
+
+def _description(path: Path) -> RecGRELAConfig | ReferenceConfig:
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
-        kind = description["model"]
-        return kind, _KINDS[kind](**description["config"])
+        config = _KINDS[description["model"]](**description["config"])
+        _check_types(config)
     except OSError as error:
         raise ModelError(
-            f"cannot read {path}: {error.strerror}; is {path.parent} a folder with a model?"
+            f"cannot read {path}: {error.strerror}; restore it, or give a folder with a model"
         ) from error
-    except (ValueError, KeyError, TypeError, ConfigError) as error:
-        raise ModelError(f"{path} does not describe a model of this library: {error}") from error
+    except (ValueError, KeyError, TypeError, RecursionError, ConfigError) as error:
+        raise ModelError(
+            f"{path} does not describe a model of this library: {error}; restore it or fit again"
+        ) from error
+    return config
+
+
+def _check_types(config: RecGRELAConfig | ReferenceConfig) -> None:
+    """Raise TypeError where JSON gave a value of another type, such as 8.0 for a width."""
+    for name, hint in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if hint in (int, bool) and type(value) is not hint:
+            raise TypeError(f"{name} is {value!r}, expected {hint.__name__}")
