@@ -19,7 +19,7 @@ from grela.errors import GrelaError
 
 # glibc gives large freed blocks back to the system and faults every page in again at the next step; with these it
 # keeps them. They are read when a process starts, so the command starts itself again with them.
-_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
+KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -67,7 +67,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _keep_freed_memory() -> None:
-    if not sys.platform.startswith("linux") or any(name in os.environ for name in _MALLOC):
+    if not sys.platform.startswith("linux") or any(name in os.environ for name in KEEP_FREED_MEMORY):
         return
     # As it was called: `-m` would put the working folder, and any csv.py in it, before the library.
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | _MALLOC)  # noqa: S606
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | KEEP_FREED_MEMORY)  # noqa: S606
