@@ -36,6 +36,7 @@ from grela.training.loop import Training
 
 ITEMS = 3_416
 USERS = 6_040
+POSITIONS = 6_400
 
 
 @dataclass
@@ -126,7 +127,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
 
-    config = TrainingConfig(precision=arguments.precision)
+    config = TrainingConfig(precision=arguments.precision, batch_positions=POSITIONS)
     sequences = histories(np.random.default_rng(0))
     ways = [make(sequences, config, arguments.steps) for make in (one_pass, prefixes, padded_prefixes)]
     for way in ways:

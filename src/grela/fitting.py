@@ -24,7 +24,10 @@ from grela.training.precision import product_dtype
 def train(
     split: Split, config: Config, *, folder: Path | None, listener: Listener, device: torch.device
 ) -> tuple[RecGRELA, list[dict[str, Any]]]:
-    """The model of the best epoch, and the record of every epoch; resumes from `folder` where it can."""
+    """The model of the best epoch, and the record of every epoch; resumes from `folder` where it can.
+
+    `config` is `sized` for the split.
+    """
     must_be_trainable(split, config)
     histories, settings = split.histories, config.training
     plan = training_plan(split, settings, form=config.model.form)
@@ -42,6 +45,12 @@ def train(
         listener=listener,
     )
     return model, training.run().epochs
+
+
+def sized(config: Config, split: Split) -> Config:
+    """`config` with what it leaves to the number of training events filled in."""
+    events = int(split.train_end.sum())
+    return replace(config, training=config.training.sized_for(events, form=config.model.form))
 
 
 def must_be_trainable(split: Split, config: Config) -> None:

@@ -18,7 +18,7 @@ from grela.errors import EmptyDataError, RequestError, RunError
 from grela.evaluation.evaluate import evaluate
 from grela.evaluation.evaluation import Evaluation
 from grela.evaluation.popularity import Popularity
-from grela.fitting import must_be_trainable, pick_device, train
+from grela.fitting import must_be_trainable, pick_device, sized, train
 from grela.models.io import DESCRIPTION, load_model, save_model
 from grela.models.recgrela import RecGRELA
 from grela.results import evaluation_json, write_results
@@ -104,6 +104,7 @@ class Recommender:
         events = events if isinstance(events, Events) else read_events(events)
         histories, prepared = prepare(events, config.preparation)
         split = config.split.apply(histories)
+        config = sized(config, split)
         must_be_trainable(split, config)
         where = pick_device(device)
         facts = RunFacts(

@@ -11,7 +11,7 @@ from grela.training.config import TrainingConfig
     [
         ("epochs", 0),
         ("window", 1),
-        ("batch_positions", 1),
+        ("batch_positions", -1),
         ("learning_rate", 0.0),
         ("learning_rate", float("nan")),
         ("learning_rate", float("inf")),
@@ -36,3 +36,13 @@ def test_nonsense_is_refused_naming_field_and_value(field, value):
 def test_a_window_must_fit_into_a_step():
     with pytest.raises(ConfigError, match="window 300 is more than batch_positions 200"):
         TrainingConfig(window=300, batch_positions=200)
+
+
+def test_steps_left_open_are_sized_for_the_log_and_given_ones_are_kept():
+    def size(events, **settings):
+        return TrainingConfig(**settings).sized_for(events, form="causal").batch_positions
+
+    assert [size(n) for n in (10, 98_000, 350_000, 987_000)] == [1024, 1024, 3500, 6400]
+    assert size(10, window=3000) == 3000
+    assert size(987_000, batch_positions=777) == 777
+    assert TrainingConfig(window=50).sized_for(10, form="bidirectional").batch_positions == 6400

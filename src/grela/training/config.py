@@ -1,6 +1,6 @@
 """How a model is trained: every number that decides the result, refused early if it is nonsense."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from grela.errors import ConfigError
@@ -13,7 +13,8 @@ class TrainingConfig:
     epochs:          passes over the training events; early stopping may end sooner
     window:          positions of a history seen together in training; longer histories are cut into
                      windows at a place drawn anew each epoch, so every event trains in every epoch
-    batch_positions: positions of one optimiser step (bidirectional: padded positions)
+    batch_positions: positions of one optimiser step (bidirectional: padded positions); 0 leaves it to the
+                     number of training events, see `sized_for`
     learning_rate:   peak rate of AdamW, after `warmup_steps` of linear rise
     schedule:        "cosine" lowers the rate from its peak to zero along half a cosine; "constant" keeps it
     clip_norm:       the gradient's norm is cut to this
@@ -25,7 +26,7 @@ class TrainingConfig:
 
     epochs: int = 50
     window: int = 200
-    batch_positions: int = 6400
+    batch_positions: int = 0
     learning_rate: float = 2e-3
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_steps: int = 300
@@ -40,7 +41,7 @@ class TrainingConfig:
         for name, least in (
             ("epochs", 1),
             ("window", 2),
-            ("batch_positions", 2),
+            ("batch_positions", 0),
             ("warmup_steps", 0),
             ("patience", 0),
         ):
@@ -57,8 +58,19 @@ class TrainingConfig:
             raise ConfigError(f"precision is {self.precision!r}, expected 'auto', 'bf16' or 'fp32'")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed is {self.seed}, expected 0 to 2**63 - 1")
-        if self.window > self.batch_positions:
+        if 0 < self.batch_positions < self.window:
             raise ConfigError(
                 f"window {self.window} is more than batch_positions {self.batch_positions}: "
                 "a window must fit into one step; lower the one or raise the other"
             )
+
+    def sized_for(self, events: int, *, form: str) -> "TrainingConfig":
+        """This with `batch_positions` filled in where it is 0, for so many training events.
+
+        Causal: as many as make 100 steps an epoch, from 1,024 to 6,400 (small logs need small steps to be
+        learnt in few epochs; beyond 6,400 nothing is faster). Bidirectional: 128 whole windows.
+        """
+        if self.batch_positions:
+            return self
+        causal = max(self.window, min(6400, max(1024, events // 100)))
+        return replace(self, batch_positions=causal if form == "causal" else 128 * self.window)
