@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 from grela.configuration import Config
 from grela.errors import ConfigError
-from grela.recipes.paper import paper
+from grela.recipes.paper import paper, paper_on_two_cores
 
-RECIPES: dict[str, Callable[[], Config]] = {"paper": paper}
+RECIPES: dict[str, Callable[[], Config]] = {
+    function.__name__.replace("_", "-"): function for function in (paper, paper_on_two_cores)
+}
 
 
 def recipe(name: str) -> Config:
