@@ -1,6 +1,8 @@
 """`grela data`: public data sets by name."""
 
 from pathlib import Path
+from shutil import get_terminal_size
+from textwrap import fill
 
 import click
 
@@ -26,11 +28,14 @@ def list_() -> None:
     """
     from grela.data.sources import listing
 
+    width = min(get_terminal_size().columns, 100)
     for row in listing():
-        name = f"{row.name}/{_variants(row.variants)}" if row.variants else row.name
-        users, items, events = (_count(n) for n in (row.counts.users, row.counts.items, row.counts.events))
-        click.echo(f"{name:20} {users:>11} users {items:>11} items {events:>14} events  {row.here}")
-        click.echo(f"{'':20} {row.licence}")
+        counts = (row.counts.users, row.counts.items, row.counts.events)
+        users, items, events = ("?" if n is None else f"{n:,}" for n in counts)
+        click.echo(f"{row.name}/{_variants(row.variants)}" if row.variants else row.name)
+        click.echo(f"    {users} users, {items} items, {events} events")
+        click.echo(fill(row.licence, width, initial_indent=" " * 4, subsequent_indent=" " * 4))
+        click.echo(f"    {row.here}")
 
 
 @data.command(short_help="Download a data set into the cache.")
@@ -55,7 +60,3 @@ def get(name: str, folder: Path | None) -> None:
 def _variants(names: tuple[str, ...]) -> str:
     """As "{50m,500m,5b}"; of many, the first and how many."""
     return f"{{{','.join(names)}}}" if len(names) < 4 else f"{names[0]} (one of {len(names)})"
-
-
-def _count(number: int | None) -> str:
-    return "?" if number is None else f"{number:,}"
