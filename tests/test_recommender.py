@@ -377,6 +377,20 @@ def test_events_of_no_known_kind_are_refused(events):
         Recommender.fit(events)
 
 
+def test_settings_and_titles_of_another_kind_are_refused():
+    with pytest.raises(ConfigError, match=r"config is a dict, expected a grela\.Config"):
+        Recommender.fit(log(), config={"training": {"epochs": 1}})
+    with pytest.raises(DataError, match="titles is a DataFrame, expected a dict"):
+        Recommender.fit(log(), config=small_config(), titles=log())
+
+
+def test_titles_of_no_item_are_told():
+    ear = Ear()
+    recommender = Recommender.fit(log(), config=small_config(), titles={"a": "A", 1: "B"}, listener=ear)
+    assert recommender.titles == {}
+    assert "none of the 2 titles is of an item of the log: items go by their ids" in ear.notices
+
+
 def test_an_unknown_device_is_refused_before_a_folder_is_claimed(tmp_path):
     with pytest.raises(ConfigError, match="device is 'tpu'"):
         Recommender.fit(log(), config=small_config(), out=tmp_path / "run", device="tpu")

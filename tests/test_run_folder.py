@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from fit_cases import Ear, fitted, log, saved_weights, small_config
@@ -319,6 +320,29 @@ def test_a_run_folder_that_cannot_be_made_is_refused(tmp_path, out):
         Recommender.fit(log(), config=small_config(), out=tmp_path / out)
     with pytest.raises(RunError, match="cannot write the run"):
         fitted().save(tmp_path / out)
+
+
+def test_a_disk_that_is_full_at_the_end_says_what_to_do(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("grela.models.io.save_file", full)
+        with pytest.raises(RunError, match=r"model\.safetensors: .*No space left .*make room and repeat"):
+            Recommender.fit(log(), config=small_config(), out=tmp_path / "run")
+    assert "unfinished" in refused(tmp_path / "run")
+    ear = Ear()
+    Recommender.fit(log(), config=small_config(), out=tmp_path / "run", listener=ear)
+    assert ear.epochs == 0  # the checkpoint held all of the training
+    assert Recommender.load(tmp_path / "run").recommend([103]) == fitted().recommend([103])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here that is always full")
+@pytest.mark.parametrize("name", ["model.json", "items.parquet", "histories.parquet", "run.json.part"])
+def test_a_file_that_a_full_disk_refuses_is_no_traceback(tmp_path, name):
+    (tmp_path / name).symlink_to("/dev/full")
+    with pytest.raises(RunError, match=r"cannot write .*No space left on device.*; make room"):
+        fitted().save(tmp_path)
 
 
 def test_the_configuration_of_a_run_can_be_fed_back(whole):

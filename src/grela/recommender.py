@@ -1,6 +1,6 @@
 """The facade: fit on a log of events, evaluate, recommend, save and load."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from grela.data.histories import Cases, HistoryBatch
 from grela.data.preparation import prepare
 from grela.data.splitting import Part, Split, train_item_counts
 from grela.data.vocabulary import RawId
-from grela.errors import EmptyDataError, RequestError, RunError
+from grela.errors import ConfigError, DataError, EmptyDataError, RequestError, RunError
 from grela.evaluation.evaluate import evaluate
 from grela.evaluation.evaluation import Evaluation
 from grela.evaluation.popularity import Popularity
@@ -83,7 +83,7 @@ class Recommender:
         events: Any,
         *,
         config: Config | None = None,
-        titles: dict[RawId, str] | None = None,
+        titles: Mapping[RawId, str] | None = None,
         out: Path | str | None = None,
         listener: Listener | None = None,
         device: str = "auto",
@@ -101,6 +101,13 @@ class Recommender:
         Raises DataError for bad events, ConfigError for bad settings, RunError for a folder of another run.
         """
         config, listener = config or Config(), listener or Silence()
+        titles = {} if titles is None else titles
+        if not isinstance(config, Config):
+            raise ConfigError(
+                f"config is a {type(config).__name__}, expected a grela.Config; make one, or read_config"
+            )
+        if not isinstance(titles, Mapping):
+            raise DataError(f"titles is a {type(titles).__name__}, expected a dict from raw item id to title")
         events = events if isinstance(events, Events) else read_events(events)
         histories, prepared = prepare(events, config.preparation)
         split = config.split.apply(histories)
@@ -123,7 +130,11 @@ class Recommender:
         for line in (*facts.prepared, *facts.split_report):
             listener.notice(line)
         model, epochs = train(split, config, folder=folder, listener=listener, device=where)
-        fitted = cls(model, split, facts, titles=_of_catalogue(titles or {}, split), epochs=epochs)
+        fitted = cls(model, split, facts, titles=_of_catalogue(titles, split), epochs=epochs)
+        if titles and not fitted.titles:
+            listener.notice(
+                f"none of the {len(titles):,} titles is of an item of the log: items go by their ids"
+            )
         if folder is not None:
             write_results(folder, facts=facts, model=model, split=split, titles=fitted.titles, epochs=epochs)
             fitted.save(folder)
@@ -260,7 +271,7 @@ class Recommender:
         ]
 
 
-def _of_catalogue(titles: dict[RawId, str], split: Split) -> dict[RawId, str]:
+def _of_catalogue(titles: Mapping[RawId, str], split: Split) -> dict[RawId, str]:
     """The titles of items of the log, by ids of its type: a file of titles may have "7" where the log has 7."""
     catalogue = split.histories.catalogue
     dense = catalogue.encode(titles)

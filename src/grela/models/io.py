@@ -57,9 +57,12 @@ def read_reference(path: Path) -> dict[str, Tensor]:
 
 
 def save_model(model: Model, folder: Path) -> None:
-    """Write the model into an existing folder."""
+    """Write the model into an existing folder; OSError where it cannot be written."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, folder / WEIGHTS)
+    try:
+        save_file(weights, folder / WEIGHTS)
+    except SafetensorError as error:
+        raise OSError(f"{folder / WEIGHTS}: {error}") from error
     description = {"model": type(model).__name__, "config": asdict(model.config)}
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
