@@ -1,5 +1,6 @@
 """Raw ids, as they came in, against dense ids, as the model counts them."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,9 @@ import pyarrow as pa
 from grela.errors import DataError
 
 RawId = str | int
+
+# 64 bits have at most 19 digits.
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +57,9 @@ class Vocabulary:
 
     def _encode_one(self, raw: RawId) -> int:
         if self.integers and isinstance(raw, str):
-            text = raw.strip()
-            if not (text.isascii() and text.lstrip("-").isdigit()):
+            if not _INTEGER.fullmatch(raw.strip()):
                 return self.unknown
-            raw = int(text)
+            raw = int(raw)
         elif not self.integers and isinstance(raw, int):
             raw = str(raw)
         position = self._position.get(raw)
