@@ -1,5 +1,7 @@
 """A run folder is whole, or it is refused with its name and what to do."""
 
+import errno
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -10,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from fit_cases import Ear, fitted, log, saved_weights, small_config
@@ -189,6 +190,10 @@ def test_weights_of_another_shape_or_name_are_refused(run):
         {},
     ):
         save_file(weights, run / "model.safetensors")
+        assert "model.safetensors is not the file" in refused(run)
+        description = json.loads((run / "model.json").read_text())
+        description["sha256"] = hashlib.sha256((run / "model.safetensors").read_bytes()).hexdigest()
+        (run / "model.json").write_text(json.dumps(description))
         assert "model.safetensors does not fit" in refused(run)
 
 
@@ -324,11 +329,11 @@ def test_a_run_folder_that_cannot_be_made_is_refused(tmp_path, out):
 
 def test_a_disk_that_is_full_at_the_end_says_what_to_do(tmp_path, monkeypatch):
     def full(*_: object) -> None:
-        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("grela.models.io.save_file", full)
-        with pytest.raises(RunError, match=r"model\.safetensors: .*No space left .*make room and repeat"):
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(RunError, match=r"cannot write .*No space left .*make room and repeat"):
             Recommender.fit(log(), config=small_config(), out=tmp_path / "run")
     assert "unfinished" in refused(tmp_path / "run")
     ear = Ear()
@@ -338,7 +343,9 @@ def test_a_disk_that_is_full_at_the_end_says_what_to_do(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here that is always full")
-@pytest.mark.parametrize("name", ["model.json", "items.parquet", "histories.parquet", "run.json.part"])
+@pytest.mark.parametrize(
+    "name", ["model.json", "model.safetensors", "items.parquet", "histories.parquet", "run.json.part"]
+)
 def test_a_file_that_a_full_disk_refuses_is_no_traceback(tmp_path, name):
     (tmp_path / name).symlink_to("/dev/full")
     with pytest.raises(RunError, match=r"cannot write .*No space left on device.*; make room"):

@@ -118,3 +118,13 @@ def test_a_converted_model_is_saved_and_loaded_unchanged(tmp_path: Path) -> None
     loaded = load_model(tmp_path)
     items, lengths = torch.from_numpy(arrays["item_seq"]), torch.from_numpy(arrays["item_seq_len"])
     assert torch.equal(loaded.last_hidden(items, lengths), model.last_hidden(items, lengths))
+
+
+def test_weights_that_were_changed_are_refused(tmp_path: Path) -> None:
+    model, _ = recorded(FOLDER / "single_layer.npz")
+    save_model(model, tmp_path)
+    weights = bytearray((tmp_path / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (tmp_path / "model.safetensors").write_bytes(weights)
+    with pytest.raises(ModelError, match=r"model\.safetensors is not the file"):
+        load_model(tmp_path)

@@ -1,5 +1,6 @@
 """Models on disk: `model.safetensors` beside `model.json`. Nothing is pickled, and nothing unpickled."""
 
+import hashlib
 import json
 import pickle
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import get_type_hints
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
 from grela.errors import ConfigError, ModelError
@@ -58,22 +59,25 @@ def read_reference(path: Path) -> dict[str, Tensor]:
 
 def save_model(model: Model, folder: Path) -> None:
     """Write the model into an existing folder; OSError where it cannot be written."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    try:
-        save_file(weights, folder / WEIGHTS)
-    except SafetensorError as error:
-        raise OSError(f"{folder / WEIGHTS}: {error}") from error
-    description = {"model": type(model).__name__, "config": asdict(model.config)}
+    weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
+    description = {"model": type(model).__name__, "config": asdict(model.config), "sha256": _digest(weights)}
+    (folder / WEIGHTS).write_bytes(weights)
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
 
 def load_model(folder: Path) -> Model:
     """Read what `save_model` wrote; raises ModelError saying what is missing, damaged or does not fit."""
-    config = _description(folder / DESCRIPTION)
+    config, digest = _description(folder / DESCRIPTION)
     try:
-        weights = load_file(folder / WEIGHTS)
+        content = (folder / WEIGHTS).read_bytes()
+        weights = load(content)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"cannot read {folder / WEIGHTS}: {error}; restore it or fit again") from error
+    if _digest(content) != digest:
+        raise ModelError(
+            f"{folder / WEIGHTS} is not the file that {folder / DESCRIPTION} describes (sha256 {digest}): "
+            "it was changed or is of another run; restore it or fit again"
+        )
     try:
         model = _empty_model(config)
         model.load_state_dict(weights)
@@ -84,17 +88,23 @@ def load_model(folder: Path) -> Model:
     return model
 
 
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def _empty_model(config: RecGRELAConfig | ReferenceConfig) -> Model:
     if isinstance(config, ReferenceConfig):
         return ReferenceRecGRELA(config)
     return RecGRELA(config, rng=torch.Generator().manual_seed(0))
 
 
-def _description(path: Path) -> RecGRELAConfig | ReferenceConfig:
+def _description(path: Path) -> tuple[RecGRELAConfig | ReferenceConfig, str]:
+    """The model's configuration, and the digest of its weights."""
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
         config = _KINDS[description["model"]](**description["config"])
         _check_types(config)
+        digest = str(description["sha256"])
     except OSError as error:
         raise ModelError(
             f"cannot read {path}: {error.strerror}; restore it, or give a folder with a model"
@@ -103,7 +113,7 @@ def _description(path: Path) -> RecGRELAConfig | ReferenceConfig:
         raise ModelError(
             f"{path} does not describe a model of this library: {error}; restore it or fit again"
         ) from error
-    return config
+    return config, digest
 
 
 def _check_types(config: RecGRELAConfig | ReferenceConfig) -> None:
