@@ -26,22 +26,18 @@ def train(
 ) -> tuple[RecGRELA, list[dict[str, Any]]]:
     """The model of the best epoch, and the record of every epoch; resumes from `folder` where it can.
 
-    `config` is `sized` for the split.
+    `config` is `sized` for the split, which has passed `must_be_trainable`.
     """
-    must_be_trainable(split, config)
     histories, settings = split.histories, config.training
     plan = training_plan(split, settings, form=config.model.form)
     rng = torch.Generator().manual_seed(settings.seed)
     model = RecGRELA(replace(config.model, num_items=histories.num_items), rng=rng).to(device)
-    cases = split.cases("valid")
-    if not len(cases):
-        listener.notice("no user can be validated on (three events are needed): the last epoch will be kept")
     training = Training(
         model,
         plan,
         settings,
         folder=folder,
-        validate=validator(cases, settings, device) if len(cases) else None,
+        validate=validator(split.cases("valid"), settings, device),
         listener=listener,
     )
     return model, training.run().epochs

@@ -14,7 +14,7 @@ from grela.data.histories import Cases, HistoryBatch
 from grela.data.preparation import prepare
 from grela.data.splitting import Part, Split, train_item_counts
 from grela.data.vocabulary import RawId
-from grela.errors import ConfigError, DataError, EmptyDataError, RequestError, RunError
+from grela.errors import ConfigError, DataError, RequestError, RunError
 from grela.evaluation.evaluate import evaluate
 from grela.evaluation.evaluation import Evaluation
 from grela.evaluation.popularity import Popularity
@@ -136,7 +136,16 @@ class Recommender:
                 f"none of the {len(titles):,} titles is of an item of the log: items go by their ids"
             )
         if folder is not None:
-            write_results(folder, facts=facts, model=model, split=split, titles=fitted.titles, epochs=epochs)
+            write_results(
+                folder,
+                facts=facts,
+                scorer=fitted.scorer,
+                split=split,
+                titles=fitted.titles,
+                epochs=epochs,
+                evaluation=fitted.evaluate(),
+                floor=fitted.evaluate_popularity(),
+            )
             fitted.save(folder)
             remove_checkpoints(folder)
         return fitted
@@ -258,10 +267,7 @@ class Recommender:
     def _cases(self, part: Part) -> Cases:
         if part not in ("test", "valid"):
             raise RequestError(f"no part {part!r} of the split, expected 'test' or 'valid'")
-        cases = self.split.cases(part)
-        if not len(cases):
-            raise EmptyDataError(f"the split has no {part} cases: no user has events enough; see its report")
-        return cases
+        return self.split.cases(part)
 
     def _shown(self, top: TopList) -> list[Recommended]:
         raws = self.split.histories.catalogue.decode(top.items)

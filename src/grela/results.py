@@ -11,10 +11,7 @@ from grela.data.histories import HistoryBatch
 from grela.data.splitting import Split, train_item_counts
 from grela.data.vocabulary import RawId
 from grela.errors import RunError
-from grela.evaluation.evaluate import evaluate
 from grela.evaluation.evaluation import Evaluation
-from grela.evaluation.popularity import Popularity
-from grela.models.recgrela import RecGRELA
 from grela.reporting.build import report_data
 from grela.reporting.model_card import model_card
 from grela.reporting.report import write_report
@@ -31,27 +28,23 @@ def write_results(
     folder: Path,
     *,
     facts: RunFacts,
-    model: RecGRELA,
+    scorer: ModelScorer,
     split: Split,
     titles: dict[RawId, str],
     epochs: Sequence[dict[str, Any]],
+    evaluation: Evaluation,
+    floor: Evaluation,
 ) -> None:
-    """Measure the test cases once and write evaluation.json, report.html and MODEL_CARD.md.
+    """Write evaluation.json, report.html and MODEL_CARD.md; RunError where the folder cannot be written.
 
-    Without test cases there is nothing to measure, and nothing is written. Raises RunError where the folder
-    cannot be written.
+    evaluation, floor: the model's and popularity's, on the test cases of the split.
     """
-    cases = split.cases("test")
-    if not len(cases):
-        return
-    counts = train_item_counts(split)
-    scorer = ModelScorer(model, window=facts.config.training.window)
-    evaluation = evaluate(scorer, cases, train_counts=counts)
-    floor = evaluate(Popularity(counts), cases, train_counts=counts)
+    model = scorer.model
 
     def top(histories: list[np.ndarray], k: int) -> Sequence[TopList]:
         candidates = Candidates(np.ones(scorer.num_items, bool), filter_seen=True)
-        return recommend(scorer, counts[1:].astype(np.float32), HistoryBatch.of(histories), candidates, k)
+        fallback = train_item_counts(split)[1:].astype(np.float32)
+        return recommend(scorer, fallback, HistoryBatch.of(histories), candidates, k)
 
     run_folder.write_json(
         folder / EVALUATION, evaluation_json(evaluation, floor, part="test", split=split.kind, facts=facts)
