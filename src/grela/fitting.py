@@ -14,11 +14,13 @@ from grela.errors import ConfigError, EmptyDataError
 from grela.evaluation.evaluate import validate
 from grela.models.recgrela import RecGRELA
 from grela.serving.scorer import ModelScorer
-from grela.training.batches import Plan, PrefixPlan, TrainingSequences, WindowPlan
 from grela.training.config import TrainingConfig
 from grela.training.listener import Listener
 from grela.training.loop import Training
 from grela.training.precision import product_dtype
+from grela.training.prefixes import PrefixPlan
+from grela.training.sequences import Plan, TrainingSequences
+from grela.training.windows import WindowPlan
 
 
 def train(

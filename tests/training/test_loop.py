@@ -8,6 +8,7 @@ from training_cases import ITEMS, Ear, assert_same_weights, make_training
 from grela.data.histories import HistoryBatch
 from grela.errors import ConfigError, TrainingError
 from grela.serving.scorer import ModelScorer
+from grela.training import windows
 from grela.training.loop import SELECTED_BY, mixed_seed
 
 
@@ -94,3 +95,16 @@ def test_a_loss_that_is_no_number_stops_the_training_and_says_what_to_do() -> No
         training.model.embedding.weight.fill_(float("nan"))
     with pytest.raises(TrainingError, match="Lower learning_rate"):
         training.run()
+
+
+def test_the_number_of_threads_does_not_change_a_bit(monkeypatch):
+    monkeypatch.setattr(windows, "LEAST_POSITIONS", 8)
+    found = []
+    for threads in (1, 2, 3):
+        training = make_training(None)
+        training.threads = threads
+        assert len(next(training.plan.epoch(0)).rows) == 4
+        training.run()
+        found.append(training.model.state_dict())
+    assert_same_weights(found[1], found[0])
+    assert_same_weights(found[2], found[0])

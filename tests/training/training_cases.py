@@ -7,10 +7,12 @@ import numpy as np
 import torch
 
 from grela.models.recgrela import RecGRELA, RecGRELAConfig
-from grela.training.batches import PrefixPlan, TrainingSequences, WindowPlan
 from grela.training.config import TrainingConfig
 from grela.training.listener import EpochReport, StepReport
 from grela.training.loop import SELECTED_BY, Training
+from grela.training.prefixes import PrefixPlan
+from grela.training.sequences import TrainingSequences
+from grela.training.windows import WindowPlan
 
 ITEMS = 23
 

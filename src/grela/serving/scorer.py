@@ -8,7 +8,7 @@ from torch import Tensor
 
 from grela.data.histories import HistoryBatch
 from grela.models.recgrela import RecGRELA
-from grela.training.batches import greedy_bounds, padded_bounds
+from grela.training.bounds import greedy_bounds, padded_bounds
 
 # B histories, N items, D width, P positions of a row
 

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from torch import Tensor, nn
 
 from grela.errors import CheckpointError, ConfigError, TrainingError
 from grela.models.recgrela import RecGRELA
-from grela.training.batches import Plan, Step
+from grela.ops.parallel import map_on_cores
 from grela.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from grela.training.config import TrainingConfig
 from grela.training.listener import EpochReport, Listener, StepReport
-from grela.training.objective import step_loss
+from grela.training.objective import row_loss
 from grela.training.optimiser import adamw, learning_rate, optimiser_tensors, restore_optimiser
 from grela.training.precision import product_dtype
+from grela.training.sequences import Plan, Step
 
 METRICS = "metrics.jsonl"
 SELECTED_BY = "filtered/ndcg@10"
@@ -70,7 +72,8 @@ class Training:
         self.optimiser = adamw(model, config)
         device = model.embedding.weight.device
         self.dtype = product_dtype(config.precision, device)
-        self.rng = torch.Generator(device)
+        self.parameters = list(model.parameters())
+        self.threads = torch.get_num_threads()
         self.progress = Progress()
         self.best_weights: dict[str, Tensor] = {}
         self.total_steps = sum(plan.steps(epoch) for epoch in range(config.epochs))
@@ -107,19 +110,26 @@ class Training:
         """One optimiser step; returns its loss in nats per event."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.config, self.progress.step, self.total_steps)
-        self.rng.manual_seed(mixed_seed(self.config.seed, self.progress.step))
-        loss = step_loss(self.model, step, self.rng, dtype=self.dtype)
-        value = loss.item()
+        losses = map_on_cores(partial(self._row, step), range(len(step.rows)), threads=self.threads)
+        value = sum(loss for loss, _ in losses)
         if not math.isfinite(value):
             raise TrainingError(
                 f"the loss is {value} at step {self.progress.step + 1}: training has diverged. Lower learning_rate "
                 f"({self.config.learning_rate}) or clip_norm ({self.config.clip_norm}) and start in a new folder"
             )
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        for parameter, *gradients in zip(self.parameters, *(grads for _, grads in losses), strict=True):
+            parameter.grad = total(gradients)
+        nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
         self.optimiser.step()
         return value
+
+    def _row(self, step: Step, number: int) -> tuple[float, tuple[Tensor, ...]]:
+        """The part of the step's loss that comes from one row, and its gradients by the parameters."""
+        row, config = step.rows[number], self.config
+        rng = torch.Generator(self.model.embedding.weight.device)
+        rng.manual_seed(mixed_seed(mixed_seed(config.seed, self.progress.step), number))
+        loss = row_loss(self.model, row, rng, dtype=self.dtype) * (row.events / step.events)
+        return loss.item(), torch.autograd.grad(loss, self.parameters)
 
     def _end_epoch(self) -> None:
         p = self.progress
@@ -205,6 +215,14 @@ def write_metrics(epochs: list[dict[str, Any]], folder: Path) -> None:
             f"cannot write {folder / METRICS}: {error.strerror or error}. Make room and run the same command "
             "again, it goes on from the last checkpoint"
         ) from error
+
+
+def total(gradients: list[Tensor]) -> Tensor:
+    """The sum in the order of the list; the first gradient's memory holds it."""
+    first, *others = gradients
+    for other in others:
+        first += other
+    return first
 
 
 def mixed_seed(seed: int, step: int) -> int:

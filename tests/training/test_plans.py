@@ -7,14 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grela.training.batches import (
-    PrefixPlan,
-    PrefixStep,
-    TrainingSequences,
-    WindowPlan,
-    greedy_bounds,
-    padded_bounds,
-)
+from grela.training import windows
+from grela.training.bounds import greedy_bounds, padded_bounds
+from grela.training.prefixes import PrefixPlan, PrefixStep
+from grela.training.sequences import TrainingSequences
+from grela.training.windows import WindowPlan
 
 PLANS = [WindowPlan, PrefixPlan]
 
@@ -38,9 +35,12 @@ def expected_targets(given_sequences: TrainingSequences) -> list[int]:
     ]
 
 
-def contents(step) -> tuple:
+TENSORS = ("items", "targets", "segments", "positions", "lengths")
+
+
+def contents(step) -> list:
     """All tensors of a step, as lists."""
-    return tuple(value.tolist() for value in vars(step).values())
+    return [[value.tolist() for name, value in vars(row).items() if name in TENSORS] for row in step.rows]
 
 
 plans = {
@@ -59,12 +59,15 @@ def test_packed_steps_are_windows_with_every_target_once(lengths, window, extra,
     plan = WindowPlan(s, window, window + extra, seed)
     steps = list(plan.epoch(epoch))
     assert len(steps) == plan.steps(epoch)
-    assert sorted(t for step in steps for t in step.targets.tolist()) == expected_targets(s)
+    rows = [row for step in steps for row in step.rows]
+    assert sorted(t for row in rows for t in row.targets.tolist()) == expected_targets(s)
     for step in steps:
-        items, segments, positions = (x[0].numpy() for x in (step.items, step.segments, step.positions))
-        assert step.events == len(step.targets) == len(items) <= window + extra
+        assert step.events == sum(row.events for row in step.rows) <= window + extra
+    for row in rows:
+        items, segments, positions = (x[0].numpy() for x in (row.items, row.segments, row.positions))
+        assert row.events == len(row.targets) == len(items)
         # The target is the very next event of the same user.
-        assert np.array_equal(step.targets.numpy(), items + 1)
+        assert np.array_equal(row.targets.numpy(), items + 1)
         assert all(user_of(s, i) == user_of(s, i + 1) for i in items)
         assert sorted(set(segments)) == list(range(segments[-1] + 1))
         assert (np.diff(segments) >= 0).all()
@@ -73,6 +76,37 @@ def test_packed_steps_are_windows_with_every_target_once(lengths, window, extra,
             assert len(inside) <= window
             assert np.array_equal(inside, inside[0] + np.arange(len(inside)))
             assert positions[segments == segment].tolist() == list(range(len(inside)))
+
+
+def test_rows_of_a_step_are_of_one_size_and_as_many_as_hold_a_window(monkeypatch):
+    monkeypatch.setattr(windows, "LEAST_POSITIONS", 10)
+    s = sequences([5, 90, 33, 7, 61, 44, 80])
+    for window, batch_positions, rows, size in (
+        (9, 40, 4, 10),
+        (9, 87, 4, 21),
+        (15, 40, 2, 20),
+        (25, 40, 1, 40),
+    ):
+        plan = WindowPlan(s, window, batch_positions, 3)
+        *full, _ = steps = list(plan.epoch(0))
+        assert [[row.events for row in step.rows] for step in full] == [[size] * rows] * len(full)
+        assert sorted(
+            t for step in steps for row in step.rows for t in row.targets.tolist()
+        ) == expected_targets(s)
+
+
+@settings(max_examples=30, deadline=None)
+@given(**plans)
+def test_a_position_has_seen_all_of_its_history_up_to_itself(lengths, window, extra, seed, epoch):
+    s = sequences(lengths)
+    for step in WindowPlan(s, window, window + extra, seed).epoch(epoch):
+        for row in step.rows:
+            seen = row.seen
+            for p, item in enumerate(row.items[0].tolist()):
+                beginning = int(s.start[user_of(s, item)])
+                assert seen.history[seen.start[p] : seen.end[p]].tolist() == list(
+                    range(beginning + 1, item + 1)
+                )
 
 
 @settings(max_examples=60, deadline=None)
@@ -115,7 +149,10 @@ def test_skip_gives_the_tail_of_the_same_steps(make):
 def test_windows_are_cut_elsewhere_in_another_epoch():
     """So that over the epochs every event is seen with a full window before it."""
     plan = WindowPlan(sequences([100]), 10, 10, 0)
-    cuts = {frozenset(step.items[0, 0].item() for step in plan.epoch(epoch)) for epoch in range(30)}
+    cuts = {
+        frozenset(row.items[0, 0].item() for step in plan.epoch(epoch) for row in step.rows)
+        for epoch in range(30)
+    }
     assert len(cuts) > 5
 
 

@@ -1,0 +1,51 @@
+"""Independent pieces of work on threads, each computing on one core.
+
+Operators that divide their work among threads wait for one another after each; pieces that share nothing wait
+once, at the end. And a piece computed on one core has the same bits however many cores there are.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def map_on_cores(work: Callable[[T], R], pieces: Iterable[T], *, threads: int) -> list[R]:
+    """`work` of each piece, in their order, on at most `threads` threads; the first exception is raised."""
+    todo = list(pieces)
+    workers = min(threads, len(todo))
+    if workers <= 1:
+        return [_alone(work, piece) for piece in todo]
+    return list(_pool(threads).map(work, todo))
+
+
+def _alone(work: Callable[[T], R], piece: T) -> R:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return work(piece)
+    finally:
+        torch.set_num_threads(before)
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads whose operators use one core each. The setting is a thread's own, but also what later threads get."""
+    before = torch.get_num_threads()
+    all_there = threading.Barrier(threads)
+
+    def one_core() -> None:
+        torch.set_num_threads(1)
+        all_there.wait()
+
+    pool = ThreadPoolExecutor(threads, "grela")
+    for started in [pool.submit(one_core) for _ in range(threads)]:
+        started.result()
+    torch.set_num_threads(before)
+    return pool

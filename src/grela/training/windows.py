@@ -1,0 +1,123 @@
+"""Causal training: histories are cut into windows and packed one after the other, without padding.
+
+Every position predicts the next item.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grela.ops.losses.targets import SeenItems
+from grela.training.sequences import TrainingSequences
+
+# S windows, P positions of a row
+
+ROWS = 4
+LEAST_POSITIONS = 512
+
+
+class PackedRow:
+    """P positions of several windows, one after the other, each with the item that follows it.
+
+    items, segments, positions [1, P] are the model's input; targets [P] the next items; `seen` what each
+    position's user has met up to it, from the beginning of the history and not of the window.
+    """
+
+    def __init__(self, items: np.ndarray, begin: np.ndarray, start: np.ndarray, length: np.ndarray) -> None:
+        first = np.cumsum(length) - length
+        within = np.arange(length.sum()) - np.repeat(first, length)
+        at = np.repeat(start, length) + within
+        self.items: Tensor = torch.from_numpy(items[at].astype(np.int64)).unsqueeze(0)
+        self.targets = torch.from_numpy(items[at + 1].astype(np.int64))
+        self.segments = torch.from_numpy(np.repeat(np.arange(len(length)), length)).unsqueeze(0)
+        self.positions = torch.from_numpy(within).unsqueeze(0)
+        self.seen = SeenItems(
+            torch.from_numpy(items), torch.from_numpy(np.repeat(begin, length)), torch.from_numpy(at + 1)
+        )
+
+    @property
+    def events(self) -> int:
+        """Targets in this row."""
+        return len(self.targets)
+
+
+@dataclass(frozen=True, eq=False)
+class PackedStep:
+    """One causal step."""
+
+    rows: list[PackedRow]
+
+    @property
+    def events(self) -> int:
+        """Targets in this step."""
+        return sum(row.events for row in self.rows)
+
+
+@dataclass(frozen=True, eq=False)
+class WindowPlan:
+    """Causal steps in which every event but each history's first is a target once an epoch.
+
+    A step has up to `ROWS` rows of equal size, which can be computed side by side. All rows but the epoch's
+    last are full: a window that does not fit is cut in two. Steps of one size let the allocator use the same
+    memory again and again; sizes that vary would spread it.
+    """
+
+    sequences: TrainingSequences
+    window: int
+    batch_positions: int
+    seed: int
+
+    def steps(self, epoch: int) -> int:
+        """How many steps the epoch has."""
+        return -(-(len(self._cut(epoch)[1]) - 1) // self.rows)
+
+    def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[PackedStep]:
+        """The epoch's steps from number `skip` on."""
+        (begin, start, length), bounds = self._cut(epoch)
+        spans = [slice(low, high) for low, high in pairwise(bounds.tolist())]
+        for at in range(skip * self.rows, len(spans), self.rows):
+            part = spans[at : at + self.rows]
+            yield PackedStep([PackedRow(self.sequences.items, begin[s], start[s], length[s]) for s in part])
+
+    @property
+    def rows(self) -> int:
+        """Rows of a step: a row holds a whole window and enough positions to be worth a thread."""
+        return max(1, min(ROWS, self.batch_positions // max(self.window, LEAST_POSITIONS)))
+
+    def _cut(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Windows in their order as rows (their history's beginning, start, length) [3, S]; bounds of the rows."""
+        rng = np.random.default_rng([self.seed, epoch])
+        start, end = self.sequences.start, self.sequences.end - 1  # the last event is a target only
+        start, end = start[end > start], end[end > start]
+        # Where a history is longer than the window, its first piece is 1..window long, the next ones are whole.
+        first = np.where(end - start > self.window, rng.integers(1, self.window + 1, len(start)), self.window)
+        pieces = 1 + np.maximum(0, -(-(end - start - first) // self.window))
+        user = np.repeat(np.arange(len(start)), pieces)
+        piece = np.arange(len(user)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+        low = np.maximum(start[user], start[user] + first[user] + (piece - 1) * self.window)
+        high = np.minimum(end[user], start[user] + first[user] + piece * self.window)
+        order = rng.permutation(len(low))
+        windows = np.stack((start[user], low, high))[:, order]
+        return filled(windows, self.batch_positions // self.rows)
+
+
+def filled(windows: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut windows (beginning, low, high) [3, S] of at most `capacity` where rows of `capacity` end.
+
+    Returns (beginning, low, length) of the pieces [3, S'] and the bounds of the rows among them.
+    """
+    begin, low, high = windows
+    ends = np.cumsum(high - low)
+    begins = ends - (high - low)
+    cut = ends // capacity * capacity
+    crossing = np.flatnonzero((begins < cut) & (cut < ends))
+    middle = low[crossing] + (cut - begins)[crossing]
+    low, high = np.insert(low, crossing + 1, middle), np.insert(high, crossing, middle)
+    begin = np.insert(begin, crossing, begin[crossing])
+    total = int(ends[-1]) if len(ends) else 0
+    full = np.append(np.arange(0, total, capacity), total)
+    return np.stack((begin, low, high - low)), np.searchsorted(np.append(0, np.cumsum(high - low)), full)
