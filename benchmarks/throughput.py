@@ -25,17 +25,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from library import (
+    KEEP_FREED_MEMORY,
+    Plan,
+    PrefixPlan,
+    PrefixStep,
+    RecGRELA,
+    RecGRELAConfig,
+    Silence,
+    Step,
+    Training,
+    TrainingConfig,
+    TrainingSequences,
+    WindowPlan,
+)
+from synthetic import ML_1M_ITEMS, histories
 from torch.nn.functional import pad
 
-from grela.cli.main import KEEP_FREED_MEMORY
-from grela.models.recgrela import RecGRELA, RecGRELAConfig
-from grela.training.batches import Plan, PrefixPlan, PrefixStep, Step, TrainingSequences, WindowPlan
-from grela.training.config import TrainingConfig
-from grela.training.listener import Silence
-from grela.training.loop import Training
-
-ITEMS = 3_416
-USERS = 6_040
 POSITIONS = 6_400
 
 
@@ -61,15 +67,6 @@ class Way:
     def rate(self) -> float:
         """Events per second."""
         return self.events / self.seconds
-
-
-def histories(rng: np.random.Generator) -> TrainingSequences:
-    """Synthetic histories with ML-1M's number of users and items and its distribution of lengths."""
-    lengths = np.clip(rng.lognormal(np.log(96), 1.04, USERS), 18, 2_300).astype(np.int64)
-    weights = 1 / np.arange(1, ITEMS + 1)
-    items = rng.choice(np.arange(1, ITEMS + 1), size=lengths.sum(), p=weights / weights.sum())
-    end = np.cumsum(lengths)
-    return TrainingSequences(items.astype(np.int32), end - lengths, end)
 
 
 def one_pass(sequences: TrainingSequences, config: TrainingConfig, count: int) -> Way:
@@ -103,7 +100,7 @@ def padded_prefixes(sequences: TrainingSequences, config: TrainingConfig, count:
 def trainer(form: str, plan: Plan, config: TrainingConfig) -> Training:
     """A trainer of the default model in one form."""
     rng = torch.Generator().manual_seed(config.seed)
-    model = RecGRELA(RecGRELAConfig(num_items=ITEMS, form=form), rng=rng)
+    model = RecGRELA(RecGRELAConfig(num_items=ML_1M_ITEMS, form=form), rng=rng)
     return Training(model, plan, config, folder=None, validate=None, listener=Silence())
 
 
@@ -128,7 +125,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
 
     config = TrainingConfig(precision=arguments.precision, batch_positions=POSITIONS)
-    sequences = histories(np.random.default_rng(0))
+    sequences = TrainingSequences(*histories(0))
     ways = [make(sequences, config, arguments.steps) for make in (one_pass, prefixes, padded_prefixes)]
     for way in ways:
         way.training.one_step(way.steps.pop())
