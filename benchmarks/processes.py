@@ -50,13 +50,21 @@ def _output(arguments: list[str], source: Path, environment: Mapping[str, str]) 
     path = str(source) + (os.pathsep + inherited if inherited else "")
     settings = os.environ | dict(environment) | {"PYTHONPATH": path}
     command = [sys.executable, str(MEASURE), *arguments]
-    # subprocess.run kills its child when an interrupt comes between.
-    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
-    if done.returncode < 0:
+    with subprocess.Popen(
+        command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            printed, complaint = process.communicate()
+        finally:
+            # Without effect on one that has ended. subprocess.run would not wait for it after an interrupt.
+            process.kill()
+            process.wait()
+    if process.returncode < 0:
         raise CaseError(
-            f"killed by signal {-done.returncode}" + (": out of memory?" if done.returncode == -9 else "")
+            f"killed by signal {-process.returncode}"
+            + (": out of memory?" if process.returncode == -9 else "")
         )
-    if done.returncode:
-        raise CaseError((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
-    result: dict[str, Any] = json.loads(done.stdout)
+    if process.returncode:
+        raise CaseError((complaint.strip().splitlines() or [f"exit code {process.returncode}"])[-1])
+    result: dict[str, Any] = json.loads(printed)
     return result

@@ -40,7 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure or compare; returns the exit code: 0 done, 1 something failed, 2 usage, 130 interrupted."""
     parser = options()
     asked = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _stop)
     try:
         if asked.compare:
             print(side_by_side(*(read(path) for path in asked.compare)))
@@ -236,4 +235,5 @@ def _stop(number: int, frame: object) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stop)
     sys.exit(main())
