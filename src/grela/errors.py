@@ -12,6 +12,7 @@
     │   └── CheckpointError          a checkpoint cannot be written or read
     ├── TrainingError                training cannot go on: its loss is no longer a number
     ├── ModelError                   weights do not fit the model
+    ├── KernelError                  the compiled kernels cannot be had on this machine, or for this model
     └── RequestError                 a recommendation was asked for that cannot be given
 
 A message says what was got, where, what was expected and what to do.
@@ -64,6 +65,10 @@ class TrainingError(GrelaError):
 
 class ModelError(GrelaError):
     """Weights do not fit the model."""
+
+
+class KernelError(GrelaError):
+    """The compiled kernels cannot be had on this machine, or for this model."""
 
 
 class RequestError(GrelaError):

@@ -1,0 +1,86 @@
+// Sixteen floats at a time, in the compiler's own vectors, so that one text serves every instruction set.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
+
+constexpr int LANES = 16;
+
+typedef float Floats __attribute__((vector_size(64)));
+typedef int32_t Ints __attribute__((vector_size(64)));
+typedef uint32_t Words __attribute__((vector_size(64)));
+typedef uint16_t Halves __attribute__((vector_size(32)));
+
+struct bfloat16 {
+    uint16_t bits;
+};
+
+inline Floats splat(float x) { return Floats{} + x; }
+
+inline Floats load(const float* from) {
+    Floats x;
+    std::memcpy(&x, from, sizeof x);
+    return x;
+}
+
+inline void store(float* to, Floats x) { std::memcpy(to, &x, sizeof x); }
+
+inline Floats load(const bfloat16* from) {
+    Halves bits;
+    std::memcpy(&bits, from, sizeof bits);
+    return (Floats)(__builtin_convertvector(bits, Words) << 16);
+}
+
+// Rounds to the nearest, ties to even, as PyTorch does.
+inline void store(bfloat16* to, Floats x) {
+#ifdef __AVX512BF16__
+    const __m256bh bits = _mm512_cvtneps_pbh((__m512)x);
+#else
+    const Words word = (Words)x;
+    const Words rounded = (word + 0x7fffu + ((word >> 16) & 1u)) >> 16;
+    const Halves bits = __builtin_convertvector(rounded, Halves);
+#endif
+    std::memcpy(to, &bits, sizeof bits);
+}
+
+inline float sum(Floats x) {
+    x += __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+    x += __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
+    x += __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+    x += __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+    return x[0];
+}
+
+inline Floats larger(Floats a, Floats b) { return a > b ? a : b; }
+
+inline Floats smaller(Floats a, Floats b) { return a < b ? a : b; }
+
+inline Floats magnitude(Floats x) { return (Floats)((Words)x & 0x7fffffffu); }
+
+// e^x to about 1e-7 of its value; below -87 it is 0, above 88 it is e^88.
+// x = n ln 2 + r; e^r by Cephes' polynomial; 2^n by adding n to the exponent.
+inline Floats exponential(Floats x) {
+    const Floats inside = smaller(larger(x, splat(-87.0f)), splat(88.0f));
+    const Floats magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
+    const Floats shifted = inside * 1.44269504f + magic;
+    const Floats n = shifted - magic;
+    const Floats r = inside - n * 0.693359375f + n * 2.12194440e-4f;
+    Floats p = splat(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    const Floats result = (Floats)((Words)p + ((Words)shifted << 23));
+    return x < splat(-87.0f) ? Floats{} : result;
+}
+
+inline Floats sigmoid(Floats x) { return 1.0f / (1.0f + exponential(-x)); }
+
+// silu(x) = x sigmoid(x), and its derivative given s = sigmoid(x).
+inline Floats silu_slope(Floats x, Floats s) { return s * (1.0f + x * (1.0f - s)); }
