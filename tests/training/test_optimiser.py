@@ -9,7 +9,7 @@ from training_cases import ITEMS
 from grela.errors import CheckpointError
 from grela.models.recgrela import RecGRELA, RecGRELAConfig
 from grela.training.config import TrainingConfig
-from grela.training.optimiser import adamw, learning_rate, optimiser_tensors, restore_optimiser
+from grela.training.optimiser import learning_rate, optimiser_tensors, optimisers, restore_optimisers
 
 
 def test_the_rate_rises_linearly_peaks_and_falls_to_nearly_zero():
@@ -40,14 +40,15 @@ def make(seed: int = 0, width: int = 8):
         RecGRELAConfig(num_items=ITEMS, width=width, heads=2, layers=1),
         rng=torch.Generator().manual_seed(seed),
     )
-    return model, adamw(model, TrainingConfig(weight_decay=0.1))
+    return model, optimisers(model, TrainingConfig(weight_decay=0.1))
 
 
-def take_step(model, optimiser, seed: int) -> None:
+def take_step(model, parts, seed: int) -> None:
     rng = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
         parameter.grad = torch.randn(parameter.shape, generator=rng)
-    optimiser.step()
+    for optimiser in parts:
+        optimiser.step()
 
 
 def test_a_restored_optimiser_takes_the_identical_next_step():
@@ -57,7 +58,7 @@ def test_a_restored_optimiser_takes_the_identical_next_step():
     other, restored = make(seed=1)
     other.load_state_dict(model.state_dict())
     tensors = {name: x.clone() for name, x in optimiser_tensors(model, optimiser).items()}
-    restore_optimiser(other, restored, tensors)
+    restore_optimisers(other, restored, tensors)
     for seed in (3, 4):
         take_step(model, optimiser, seed)
         take_step(other, restored, seed)
@@ -70,7 +71,7 @@ def test_only_matrices_decay():
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    optimiser.step()
+    optimiser[0].step()
     shrunk = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     linear = {f"{n}.weight" for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
     assert shrunk == linear
@@ -81,4 +82,4 @@ def test_another_models_state_is_refused():
     take_step(model, optimiser, 0)
     tensors = optimiser_tensors(model, optimiser)
     with pytest.raises(CheckpointError, match="which this model has not"):
-        restore_optimiser(*make(width=12), tensors)
+        restore_optimisers(*make(width=12), tensors)

@@ -1,9 +1,18 @@
 """How a model is trained: every number that decides the result, refused early if it is nonsense."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from grela.errors import ConfigError
+
+LossName = Literal[
+    "softmax",
+    "softmax_without_seen",
+    "sampled_softmax",
+    "classic_sampled_softmax",
+    "gbce",
+    "scalable_cross_entropy",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +25,13 @@ class TrainingConfig:
     batch_positions: positions of one optimiser step (bidirectional: padded positions); 0 leaves it to the
                      number of training events, see `sized_for`
     learning_rate:   peak rate of AdamW, after `warmup_steps` of linear rise
+    loss:            what is minimised: "softmax" over all items; "softmax_without_seen" over those not yet met by
+                     the position's user; from 100,000 items up "sampled_softmax", "classic_sampled_softmax",
+                     "gbce" or "scalable_cross_entropy", which touch few items a step; see grela.ops.losses
+    negatives:       items drawn for each row of a step, or for scalable_cross_entropy in each bucket
+    frequency_power: negatives are drawn in proportion to (training events of the item + 1) to this power; 0 is
+                     uniform
+    calibration:     of gbce: 0 is binary cross-entropy, 1 gives probabilities
     schedule:        "cosine" lowers the rate from its peak to zero along half a cosine; "constant" keeps it
     clip_norm:       the gradient's norm is cut to this
     patience:        epochs without a better validation NDCG@10 before training stops; 0 never stops
@@ -27,6 +43,10 @@ class TrainingConfig:
     epochs: int = 50
     window: int = 200
     batch_positions: int = 0
+    loss: LossName = "softmax"
+    negatives: int = 512
+    frequency_power: float = 0.0
+    calibration: float = 0.75
     learning_rate: float = 2e-3
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_steps: int = 300
@@ -42,6 +62,7 @@ class TrainingConfig:
             ("epochs", 1),
             ("window", 2),
             ("batch_positions", 0),
+            ("negatives", 1),
             ("warmup_steps", 0),
             ("patience", 0),
         ):
@@ -52,6 +73,11 @@ class TrainingConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected a positive number")
         if not 0 <= self.weight_decay < 1:
             raise ConfigError(f"weight_decay is {self.weight_decay}, expected at least 0 and less than 1")
+        if self.loss not in get_args(LossName):
+            raise ConfigError(f"loss is {self.loss!r}, expected one of {', '.join(get_args(LossName))}")
+        for name in ("frequency_power", "calibration"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 to 1")
         if self.schedule not in ("cosine", "constant"):
             raise ConfigError(f"schedule is {self.schedule!r}, expected 'cosine' or 'constant'")
         if self.precision not in ("auto", "bf16", "fp32"):

@@ -14,16 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from grela.errors import CheckpointError, ConfigError, TrainingError
-from grela.models.recgrela import RecGRELA
+from grela.models.recgrela import RecGRELA, State
+from grela.ops.losses.targets import Loss
 from grela.ops.parallel import map_on_cores
+from grela.training.carried import carried_tensors, restored_states
 from grela.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from grela.training.config import TrainingConfig
 from grela.training.listener import EpochReport, Listener, StepReport
+from grela.training.losses import configured_loss, touches_few_rows
 from grela.training.objective import row_loss
-from grela.training.optimiser import adamw, learning_rate, optimiser_tensors, restore_optimiser
+from grela.training.optimiser import (
+    clip_gradients,
+    learning_rate,
+    optimiser_tensors,
+    optimisers,
+    restore_optimisers,
+)
 from grela.training.precision import product_dtype
 from grela.training.sequences import Plan, Step
 
@@ -54,6 +63,9 @@ class Training:
 
     `validate` measures the model after each epoch and must return `SELECTED_BY` among its metrics; the weights
     of the best epoch are what `run` leaves in the model. Without a `validate` the last epoch is the best.
+
+    `loss` takes the place of the one that `config` names. If its gradient by the item table is sparse, set
+    `model.embedding.sparse`, so that the table's optimiser touches few rows too.
     """
 
     def __init__(
@@ -65,17 +77,23 @@ class Training:
         folder: Path | None,
         validate: Validate | None,
         listener: Listener,
+        loss: Loss | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.model, self.plan, self.config = model, plan, config
         self.folder, self.validate, self.listener, self.clock = folder, validate, listener, clock
-        self.optimiser = adamw(model, config)
         device = model.embedding.weight.device
+        if loss is None:
+            model.embedding.sparse = touches_few_rows(config)
+            loss = configured_loss(config, plan.sequences, model.config.num_items, device)
+        self.loss = loss
+        self.optimisers = optimisers(model, config)
         self.dtype = product_dtype(config.precision, device)
         self.parameters = list(model.parameters())
         self.threads = torch.get_num_threads()
         self.progress = Progress()
         self.best_weights: dict[str, Tensor] = {}
+        self.carried: dict[int, State] = {}
         self.total_steps = sum(plan.steps(epoch) for epoch in range(config.epochs))
         self._saved_at = clock()
 
@@ -108,28 +126,34 @@ class Training:
 
     def one_step(self, step: Step) -> float:
         """One optimiser step; returns its loss in nats per event."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.config, self.progress.step, self.total_steps)
+        rate = learning_rate(self.config, self.progress.step, self.total_steps)
+        for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
+            group["lr"] = rate
         losses = map_on_cores(partial(self._row, step), range(len(step.rows)), threads=self.threads)
-        value = sum(loss for loss, _ in losses)
+        value = sum(loss for loss, _, _ in losses)
         if not math.isfinite(value):
             raise TrainingError(
                 f"the loss is {value} at step {self.progress.step + 1}: training has diverged. Lower learning_rate "
                 f"({self.config.learning_rate}) or clip_norm ({self.config.clip_norm}) and start in a new folder"
             )
-        for parameter, *gradients in zip(self.parameters, *(grads for _, grads in losses), strict=True):
+        for parameter, *gradients in zip(self.parameters, *(grads for _, grads, _ in losses), strict=True):
             parameter.grad = total(gradients)
-        nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
-        self.optimiser.step()
+        clip_gradients(self.parameters, self.config.clip_norm)
+        for optimiser in self.optimisers:
+            optimiser.step()
+        self.carried = {number: left for number, (_, _, left) in enumerate(losses) if left is not None}
         return value
 
-    def _row(self, step: Step, number: int) -> tuple[float, tuple[Tensor, ...]]:
-        """The part of the step's loss that comes from one row, and its gradients by the parameters."""
+    def _row(self, step: Step, number: int) -> tuple[float, tuple[Tensor, ...], State | None]:
+        """One row's part of the step's loss, its gradients by the parameters, and the state it leaves."""
         row, config = step.rows[number], self.config
         rng = torch.Generator(self.model.embedding.weight.device)
         rng.manual_seed(mixed_seed(mixed_seed(config.seed, self.progress.step), number))
-        loss = row_loss(self.model, row, rng, dtype=self.dtype) * (row.events / step.events)
-        return loss.item(), torch.autograd.grad(loss, self.parameters)
+        mean, left = row_loss(
+            self.model, row, rng, loss=self.loss, dtype=self.dtype, state=self.carried.get(number)
+        )
+        loss = mean * (row.events / step.events)
+        return loss.item(), torch.autograd.grad(loss, self.parameters), left
 
     def _end_epoch(self) -> None:
         p = self.progress
@@ -165,8 +189,9 @@ class Training:
         if self.folder is None:
             return
         tensors = {f"model/{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"optimiser/{k}": v for k, v in optimiser_tensors(self.model, self.optimiser).items()}
+        tensors |= {f"optimiser/{k}": v for k, v in optimiser_tensors(self.model, self.optimisers).items()}
         tensors |= {f"best/{k}": v for k, v in self.best_weights.items()}
+        tensors |= {f"carried/{k}": v for k, v in carried_tensors(self.carried).items()}
         write_checkpoint(Checkpoint(tensors, asdict(self.progress)), self.folder)
         write_metrics(self.progress.epochs, self.folder)
         self._saved_at = self.clock()
@@ -179,14 +204,15 @@ class Training:
             self.listener.notice(notice)
         if checkpoint is None:
             return
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimiser": {}, "best": {}}
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimiser": {}, "best": {}, "carried": {}}
         for name, tensor in checkpoint.tensors.items():
             part, _, rest = name.partition("/")
             parts[part][rest] = tensor
         self._refuse_another_models(parts["model"])
         self.model.load_state_dict(parts["model"])
-        restore_optimiser(self.model, self.optimiser, parts["optimiser"])
+        restore_optimisers(self.model, self.optimisers, parts["optimiser"])
         self.best_weights = parts["best"]
+        self.carried = restored_states(parts["carried"], like=self.model.empty_state(1))
         self.progress = p = Progress(**checkpoint.progress)
         if not p.finished:
             self.listener.notice(f"resumed after step {p.step_in_epoch} of epoch {p.epoch + 1}")
@@ -218,8 +244,11 @@ def write_metrics(epochs: list[dict[str, Any]], folder: Path) -> None:
 
 
 def total(gradients: list[Tensor]) -> Tensor:
-    """The sum in the order of the list; the first gradient's memory holds it."""
+    """The sum in the order of the list; the first gradient's memory holds it. Sparse ones are put end to end."""
     first, *others = gradients
+    if first.is_sparse:
+        indices = torch.cat([g._indices() for g in gradients], 1)
+        return torch.sparse_coo_tensor(indices, torch.cat([g._values() for g in gradients]), first.shape)
     for other in others:
         first += other
     return first

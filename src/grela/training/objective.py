@@ -1,32 +1,48 @@
-"""The loss of one row: over items 1..N at every position (causal) or prefix (bidirectional)."""
+"""The loss of one row: at every position (causal) or prefix (bidirectional), of the item that follows."""
 
 import torch
 from torch import Tensor
 
-from grela.models.recgrela import RecGRELA
-from grela.ops.cross_entropy import softmax_loss
+from grela.models.recgrela import RecGRELA, State
+from grela.ops.losses.targets import Loss, Targets
+from grela.training.carried import detached, entering
 from grela.training.prefixes import PrefixStep
 from grela.training.sequences import Row
+from grela.training.streams import StreamRow
 from grela.training.windows import PackedRow
 
-FIRST_ITEM = 1
 
+def row_loss(
+    model: RecGRELA,
+    row: Row,
+    rng: torch.Generator,
+    *,
+    loss: Loss,
+    dtype: torch.dtype,
+    state: State | None = None,
+) -> tuple[Tensor, State | None]:
+    """Mean `loss` of the row's targets, and the state of a history that the row leaves unfinished.
 
-def row_loss(model: RecGRELA, row: Row, rng: torch.Generator, *, dtype: torch.dtype) -> Tensor:
-    """Mean cross-entropy of the row's targets; products in `dtype`, sums in float32."""
+    `state` is what the row before left, where this one goes on. Products in `dtype`, sums in float32.
+    """
     device = model.embedding.weight.device
     with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-        hidden, targets = _predicting(model, row, rng, device)
-    return softmax_loss(hidden.to(dtype), model.item_weights, targets.to(device) - FIRST_ITEM)
+        hidden, targets, left = _predicting(model, row, rng, device, state)
+    return loss(hidden.to(dtype), model.embedding.weight, targets, rng), left
 
 
 def _predicting(
-    model: RecGRELA, row: Row, rng: torch.Generator, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """The hidden states [P, D] that predict the row's targets [P]."""
-    if isinstance(row, PackedRow):
-        hidden, _ = model(row.items.to(device), row.segments.to(device), row.positions.to(device), rng=rng)
-        return hidden.squeeze(0), row.targets
+    model: RecGRELA, row: Row, rng: torch.Generator, device: torch.device, state: State | None
+) -> tuple[Tensor, Targets, State | None]:
+    """The hidden states [P, D] that predict the row's targets, and the state that the row leaves, without its past."""
+    if isinstance(row, PackedRow | StreamRow):
+        before = entering(row, state) if isinstance(row, StreamRow) else None
+        hidden, after = model(
+            row.items.to(device), row.segments.to(device), row.positions.to(device), before, rng
+        )
+        left = detached(after) if isinstance(row, StreamRow) and row.unfinished else None
+        return hidden.squeeze(0), Targets(row.targets.to(device), row.seen), left
     if isinstance(row, PrefixStep):
-        return model.last_hidden(row.items.to(device), row.lengths.to(device), rng), row.targets
+        hidden = model.last_hidden(row.items.to(device), row.lengths.to(device), rng)
+        return hidden, Targets(row.targets.to(device)), None
     raise TypeError(f"no loss is defined for a {type(row).__name__}")

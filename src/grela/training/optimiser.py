@@ -1,13 +1,16 @@
 """AdamW (Loshchilov and Hutter, arXiv 1711.05101) with linear warm-up, then a constant rate or half a cosine."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from grela.errors import CheckpointError
 from grela.training.config import TrainingConfig
+from grela.training.row_wise import RowWiseAdam
+
+SQUARES_AVERAGE = 0.98
 
 
 def learning_rate(config: TrainingConfig, step: int, total_steps: int) -> float:
@@ -24,42 +27,90 @@ def learning_rate(config: TrainingConfig, step: int, total_steps: int) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def adamw(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW over all parameters; only matrices decay, and embeddings, biases and norms do not."""
+def optimisers(model: nn.Module, config: TrainingConfig) -> list[torch.optim.Optimizer]:
+    """AdamW over all parameters, save embeddings with sparse gradients, which get a `RowWiseAdam`.
+
+    Only matrices decay; embeddings, biases and norms do not.
+    """
     decaying: list[nn.Parameter] = []
     other: list[nn.Parameter] = []
+    tables: list[nn.Parameter] = []
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            decays = name == "weight" and isinstance(module, nn.Linear)
-            (decaying if decays else other).append(parameter)
+            if isinstance(module, nn.Embedding) and module.sparse:
+                tables.append(parameter)
+            elif name == "weight" and isinstance(module, nn.Linear):
+                decaying.append(parameter)
+            else:
+                other.append(parameter)
     groups = [
         {"params": decaying, "weight_decay": config.weight_decay},
         {"params": other, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
+    found: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, SQUARES_AVERAGE), fused=True)
+    ]
+    if tables:
+        found.append(RowWiseAdam(tables, lr=config.learning_rate, average=SQUARES_AVERAGE))
+    return found
 
 
-def optimiser_tensors(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's state as named tensors: "<parameter>:<moment>"."""
+@torch.no_grad()
+def clip_gradients(parameters: Sequence[nn.Parameter], norm: float) -> None:
+    """Scale all gradients so that their common norm is at most `norm`; sparse ones count as what they sum to."""
+    values = []
+    for parameter in parameters:
+        gradient = parameter.grad
+        if gradient is not None and gradient.is_sparse:
+            parameter.grad = gradient = gradient.coalesce()
+            gradient = gradient.values()
+        if gradient is not None:
+            values.append(gradient)
+    total = nn.utils.get_total_norm(values)
+    scale = (norm / (total + 1e-6)).clamp(max=1.0)
+    for gradient in values:
+        gradient.mul_(scale)
+
+
+def optimiser_tensors(model: nn.Module, optimisers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """The optimisers' state as named tensors: "<parameter>:<moment>"."""
     return {
         f"{name}:{key}": value
         for name, parameter in model.named_parameters()
+        for optimiser in optimisers
+        if parameter in optimiser.state
         for key, value in optimiser.state[parameter].items()
     }
 
 
 @torch.no_grad()
-def restore_optimiser(
-    model: nn.Module, optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
+def restore_optimisers(
+    model: nn.Module, optimisers: Sequence[torch.optim.Optimizer], tensors: Mapping[str, Tensor]
 ) -> None:
     """Put the tensors of `optimiser_tensors` back; raises CheckpointError if they are not this model's."""
-    parameters = dict(model.named_parameters())
+    states = {
+        name: (optimiser, p)
+        for name, p in model.named_parameters()
+        for optimiser in optimisers
+        if _owns(optimiser, p)
+    }
     for full_name, value in tensors.items():
         name, _, key = full_name.rpartition(":")
-        parameter = parameters.get(name)
-        if parameter is None or (value.shape and value.shape != parameter.shape):
+        optimiser, parameter = states.get(name, (None, None))
+        if optimiser is None or parameter is None or value.shape != _shapes(optimiser, parameter).get(key):
             raise CheckpointError(
                 f"the checkpoint holds {full_name} {list(value.shape)}, which this model has not"
             )
         # The fused optimiser counts its steps on the parameter's device.
         optimiser.state[parameter][key] = value.to(parameter.device)
+
+
+def _owns(optimiser: torch.optim.Optimizer, parameter: nn.Parameter) -> bool:
+    return any(parameter is p for group in optimiser.param_groups for p in group["params"])
+
+
+def _shapes(optimiser: torch.optim.Optimizer, parameter: nn.Parameter) -> dict[str, torch.Size]:
+    """The shapes of what an optimiser keeps of a parameter."""
+    if isinstance(optimiser, RowWiseAdam):
+        return {"square": parameter.shape[:1]}
+    return {"step": torch.Size(), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}

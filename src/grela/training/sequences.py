@@ -39,6 +39,10 @@ class Step(Protocol):
 class Plan(Protocol):
     """The steps of each epoch, the same for the same (seed, epoch) on every machine."""
 
+    @property
+    def sequences(self) -> TrainingSequences:
+        """What is trained on."""
+
     def steps(self, epoch: int) -> int:
         """How many steps the epoch has."""
 

@@ -1,0 +1,217 @@
+"""Full-catalogue softmax cross-entropy: the definition, and in blocks of positions and of items.
+
+loss = mean over p of -log( exp(h_p . w_target(p)) / sum over all items i of exp(h_p . w_i) )
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from grela.ops.losses.targets import SeenItems, Targets
+
+# P positions, D width, N items; p and n of them in one block
+
+LOGITS_BYTES = 64_000_000
+MOST_POSITIONS = 512
+LEAST_POSITIONS = 64
+PAIRS = 1_000_000
+
+LossAndGradient = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From logits [p, N], which it may overwrite, and targets [p] in 0..N-1: the summed loss, its gradient [p, N].
+
+A logit of -inf is no candidate: its probability and its gradient are 0.
+"""
+
+
+class Block(NamedTuple):
+    """Size of a block of logits."""
+
+    positions: int
+    items: int
+
+
+def naive_softmax(hidden: Tensor, weight: Tensor, targets: Targets, rng: torch.Generator) -> Tensor:
+    """The definition; hidden [P, D], weight [N+1, D] with padding in row 0. Draws nothing from `rng`."""
+    logits_PN = hidden @ weight[1:].T
+    wide = torch.promote_types(logits_PN.dtype, torch.float32)
+    return cross_entropy(logits_PN.to(wide), targets.items - 1)
+
+
+def softmax(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Targets,
+    rng: torch.Generator,
+    *,
+    block: Block | None = None,
+    loss_and_gradient: LossAndGradient | None = None,
+) -> Tensor:
+    """`naive_softmax` holding one block of logits at a time; gradients are formed on the way forward.
+
+    Products are formed in the dtype of `hidden` (bfloat16 in mixed precision), sums over positions in
+    float32. A block is as large as `LOGITS_BYTES` allow where none is given. A block of fewer than N items
+    takes two passes, one for the normaliser and one for the gradient; `loss_and_gradient` (by default the
+    one of this file) is used for blocks of all items only. Backward may run once, as for any loss.
+    """
+    return full_softmax(hidden, weight, targets.items, None, block, loss_and_gradient)
+
+
+def full_softmax(
+    hidden: Tensor,
+    weight: Tensor,
+    items: Tensor,
+    excluded: SeenItems | None,
+    block: Block | None,
+    loss_and_gradient: LossAndGradient | None,
+) -> Tensor:
+    """`softmax` in which no position has its `excluded` items as candidates, save its target."""
+    block = block or block_of(len(weight) - 1, hidden.element_size())
+    loss: Tensor = _FullSoftmax.apply(  # type: ignore[no-untyped-call]
+        hidden, weight, items - 1, excluded, block, loss_and_gradient or softmax_loss_and_gradient
+    )
+    return loss
+
+
+def block_of(num_items: int, element_size: int) -> Block:
+    """All items by as many positions as fit; where those are few, fewer items, so that products stay large."""
+    elements = LOGITS_BYTES // element_size
+    positions = elements // num_items
+    if positions >= LEAST_POSITIONS:
+        return Block(min(positions, MOST_POSITIONS), num_items)
+    return Block(MOST_POSITIONS, elements // MOST_POSITIONS)
+
+
+class _FullSoftmax(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        excluded: SeenItems | None,
+        block: Block,
+        loss_and_gradient: LossAndGradient,
+    ) -> Tensor:
+        total = hidden.new_zeros((), dtype=_wide(hidden))
+        grad_hidden, grad_weight = torch.zeros_like(hidden), torch.zeros_like(weight)
+        whole = block.items >= len(weight) - 1
+        weight = weight[1:].to(hidden.dtype) if whole else weight[1:]
+        for start in range(0, len(hidden), block.positions):
+            part = slice(start, start + block.positions)
+            h, t = hidden[part], targets[part]
+            seen = None if excluded is None else _Seen(excluded, start, len(h), t)
+            out = grad_hidden[part], grad_weight[1:]
+            if whole:
+                total += _all_items(h, weight, t, seen, loss_and_gradient, *out)
+            else:
+                total += _in_item_blocks(h, weight, t, seen, block.items, *out)
+        ctx.save_for_backward(grad_hidden, grad_weight)
+        ctx.positions = len(hidden)
+        return total / len(hidden)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
+        grad_hidden, grad_weight = ctx.saved_tensors
+        scale = grads[0] / ctx.positions
+        # In place: at ten million items a second table would not fit. A second backward is refused by autograd.
+        return grad_hidden.mul_(scale), grad_weight.mul_(scale), None, None, None, None
+
+
+def _all_items(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    seen: "_Seen | None",
+    loss_and_gradient: LossAndGradient,
+    grad_hidden: Tensor,
+    grad_weight: Tensor,
+) -> Tensor:
+    """The summed loss of some positions, and its gradients: by hidden into, by weight on top of the last two."""
+    logits_pN = hidden @ weight.T
+    if seen is not None:
+        seen.mask(logits_pN, 0)
+    loss, grad_logits = loss_and_gradient(logits_pN, targets)
+    torch.mm(grad_logits, weight, out=grad_hidden)
+    grad_weight += grad_logits.T @ hidden
+    return loss
+
+
+def _in_item_blocks(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    seen: "_Seen | None",
+    size: int,
+    grad_hidden: Tensor,
+    grad_weight: Tensor,
+) -> Tensor:
+    """`_all_items` holding the logits of `size` items at a time."""
+    wide = _wide(hidden)
+    normaliser = torch.full(targets.shape, -torch.inf, dtype=wide, device=hidden.device)
+    target_logit = torch.empty_like(normaliser)
+    for low in range(0, len(weight), size):
+        logits_pn = _logits(hidden, weight[low : low + size], seen, low)
+        here = ((targets >= low) & (targets < low + size)).nonzero().squeeze(1)
+        target_logit[here] = logits_pn[here, targets[here] - low].to(wide)
+        normaliser = torch.logaddexp(normaliser, logits_pn.to(wide).logsumexp(1))
+    grad = torch.zeros_like(grad_hidden, dtype=wide)
+    for low in range(0, len(weight), size):
+        w = weight[low : low + size].to(hidden.dtype)
+        gradient = _logits(hidden, w, seen, low).to(wide).sub_(normaliser[:, None]).exp_().to(hidden.dtype)
+        here = ((targets >= low) & (targets < low + size)).nonzero().squeeze(1)
+        gradient[here, targets[here] - low] -= 1
+        grad += gradient @ w
+        grad_weight[low : low + size] += gradient.T @ hidden
+    grad_hidden.copy_(grad)
+    return (normaliser - target_logit).sum()
+
+
+def _logits(hidden: Tensor, weight: Tensor, seen: "_Seen | None", low: int) -> Tensor:
+    logits = hidden @ weight.to(hidden.dtype).T
+    if seen is not None:
+        seen.mask(logits, low)
+    return logits
+
+
+class _Seen:
+    """Where a block of positions has no candidates."""
+
+    def __init__(self, seen: SeenItems, start: int, count: int, targets: Tensor) -> None:
+        self.seen, self.start, self.targets = seen, start, targets
+        self.lengths = (seen.end - seen.start)[start : start + count].tolist()
+
+    def mask(self, logits: Tensor, low: int) -> None:
+        """Set the logits of seen items to -inf, at most `PAIRS` or one position at a time; column 0 is item low."""
+        first = 0
+        while first < len(self.lengths):
+            last, pairs = first + 1, self.lengths[first]
+            while last < len(self.lengths) and pairs + self.lengths[last] <= PAIRS:
+                pairs += self.lengths[last]
+                last += 1
+            position, item = self.seen.pairs(self.start + first, self.start + last)
+            position, item = position + first, item - 1
+            out = (item != self.targets[position]) & (item >= low) & (item < low + logits.shape[1])
+            logits[position[out], item[out] - low] = -torch.inf
+            first = last
+
+
+def softmax_loss_and_gradient(logits_pN: Tensor, targets_p: Tensor) -> tuple[Tensor, Tensor]:
+    """The `LossAndGradient` of the softmax."""
+    rows = torch.arange(len(targets_p), device=targets_p.device)
+    wide = _wide(logits_pN)
+    gradient = torch.softmax(logits_pN, -1)
+    probability_p = gradient[rows, targets_p].to(wide)
+    losses_p = -probability_p.log()
+    faint = (probability_p < torch.finfo(wide).tiny).nonzero().squeeze(-1)
+    if len(faint):  # a probability that underflowed has no logarithm; its loss is formed from the logits
+        logits = logits_pN[faint].to(wide)
+        losses_p[faint] = logits.logsumexp(-1) - logits.gather(1, targets_p[faint, None]).squeeze(1)
+    gradient[rows, targets_p] -= 1
+    return losses_p.sum(), gradient
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)

@@ -1,0 +1,52 @@
+"""The losses that a configuration can name."""
+
+from functools import partial
+
+import numpy as np
+import torch
+
+from grela.ops.losses.gbce import gbce
+from grela.ops.losses.negatives import ByFrequency, Negatives, Uniform
+from grela.ops.losses.sampled import classic_sampled_softmax, sampled_softmax
+from grela.ops.losses.scalable import scalable_cross_entropy
+from grela.ops.losses.softmax import softmax
+from grela.ops.losses.targets import Loss
+from grela.ops.losses.without_seen import softmax_without_seen
+from grela.training.config import TrainingConfig
+from grela.training.sequences import TrainingSequences
+
+DENSE = ("softmax", "softmax_without_seen")
+
+
+def touches_few_rows(config: TrainingConfig) -> bool:
+    """Whether the loss's gradient by the item table is sparse."""
+    return config.loss not in DENSE
+
+
+def configured_loss(
+    config: TrainingConfig, sequences: TrainingSequences, num_items: int, device: torch.device
+) -> Loss:
+    """The loss that `config` names, for a catalogue and the events that are trained on."""
+    if config.loss == "softmax":
+        return softmax
+    if config.loss == "softmax_without_seen":
+        return softmax_without_seen
+    if config.loss == "scalable_cross_entropy":
+        return partial(scalable_cross_entropy, bucket_items=config.negatives)
+    negatives: Negatives = Uniform(num_items)
+    if config.frequency_power:
+        counts = event_counts(sequences, num_items)
+        negatives = ByFrequency.of(counts, config.frequency_power, device)
+    if config.loss == "gbce":
+        return partial(gbce, negatives=negatives, count=config.negatives, calibration=config.calibration)
+    sampled = sampled_softmax if config.loss == "sampled_softmax" else classic_sampled_softmax
+    return partial(sampled, negatives=negatives, count=config.negatives)
+
+
+def event_counts(sequences: TrainingSequences, num_items: int) -> np.ndarray:
+    """Training events of items 1..N, int64 [N]."""
+    change = np.zeros(len(sequences.items) + 1, np.int64)
+    np.add.at(change, sequences.start, 1)
+    np.add.at(change, sequences.end, -1)
+    trained_on = np.cumsum(change[:-1]) > 0
+    return np.bincount(sequences.items[trained_on], minlength=num_items + 1)[1:]

@@ -1,0 +1,55 @@
+"""Small problems for losses, and their gradients."""
+
+import torch
+
+from grela.ops.losses.targets import SeenItems, Targets
+
+P, D, N = 23, 5, 11
+
+
+def problem(positions: int = P, *, scale: float = 1.0, seed: int = 0, items: int = N, width: int = D):
+    """hidden [P, D], weight [N+1, D] whose padding row would win every softmax, targets [P]; float64."""
+    rng = torch.Generator().manual_seed(seed)
+    hidden = scale * torch.randn(positions, width, generator=rng, dtype=torch.float64)
+    weight = torch.randn(items + 1, width, generator=rng, dtype=torch.float64)
+    weight[0] = 1e3
+    return hidden, weight, Targets(torch.randint(1, items + 1, (positions,), generator=rng))
+
+
+def with_seen(targets: Targets, *, items: int = N, seed: int = 1) -> Targets:
+    """Targets whose positions have seen between no and 9 events, some of them their own target, some repeated."""
+    rng = torch.Generator().manual_seed(seed)
+    history = torch.randint(1, items + 1, (60,), generator=rng, dtype=torch.int32)
+    start = torch.randint(0, 50, targets.items.shape, generator=rng)
+    end = start + torch.randint(0, 10, targets.items.shape, generator=rng)
+    return Targets(targets.items, SeenItems(history, start, end))
+
+
+def with_gradients(loss, hidden, weight, targets, *, rng_seed: int = 7, **options):
+    """The loss and its dense gradients by hidden and weight, times 3: a factor that could be forgotten."""
+    leaves = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
+    rng = torch.Generator(hidden.device).manual_seed(rng_seed)
+    value = loss(*leaves, targets, rng, **options)
+    (3 * value).backward()
+    by_weight = leaves[1].grad
+    return value.detach(), leaves[0].grad, by_weight.to_dense() if by_weight.is_sparse else by_weight
+
+
+def assert_equal(found, expected, *, rtol: float = 1e-12, atol: float = 1e-14) -> None:
+    """Values and both gradients."""
+    for x, y in zip(found, expected, strict=True):
+        assert x.dtype == y.dtype
+        torch.testing.assert_close(x, y, rtol=rtol, atol=atol)
+
+
+class EachOnce:
+    """Draws items 1..N once each, in turn, and says that Q is uniform: sampling without sampling error."""
+
+    def __init__(self, items: int = N) -> None:
+        self.items = items
+
+    def draw(self, count, rng):
+        return torch.arange(count, device=rng.device) % self.items + 1
+
+    def log_probability(self, items):
+        return torch.full(items.shape, 1 / self.items, dtype=torch.float64, device=items.device).log()
