@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from grela.errors import ConfigError
 from grela.nn.attention import GatedLinearAttention, LayerState
-from grela.nn.block import LAYER_NORM_EPS, Block
+from grela.nn.block import LAYER_NORM_EPS, Block, BlockForm
 from grela.nn.init import initialise
 from grela.ops.dropout import dropout
 from grela.ops.linear_attention import EPS, empty_state
+from grela.ops.packing import Packing
 from grela.ops.rotary import rotation
 
 # B batch, T time, D width, N items, M layers
@@ -103,11 +104,13 @@ class RecGRELA(nn.Module):
         positions: Tensor,
         state: State | None = None,
         rng: torch.Generator | None = None,
+        form: BlockForm = Block.forward,
     ) -> tuple[Tensor, State]:
         """Causal: items int [B, T] give hidden states [B, T, D] and the state of each row's last segment.
 
         segments int64 [B, T] tell apart the histories packed in a row, counted from 0 without gaps;
-        positions int64 [B, T] count a history's events from 0; `state` continues the first segment.
+        positions int64 [B, T] count a history's events from 0; `state` continues the first segment. `form`
+        computes the blocks, see `grela.models.forms`.
         """
         self._must_be("causal")
         state = self.empty_state(len(items)) if state is None else state
@@ -115,7 +118,7 @@ class RecGRELA(nn.Module):
         x = self.embed(items, positions, rng)
         layers = []
         for block, before in zip(self.each_block(), state.layers, strict=True):
-            x, after = block(x, turns, segments, before, rng)
+            x, after = form(block, x, turns, segments, before, rng)
             layers.append(after)
         return x, State(tuple(layers), positions[:, -1] + 1)
 
@@ -133,6 +136,17 @@ class RecGRELA(nn.Module):
             return last
         x, turns, present = self._before_last_block(items, lengths, rng)
         return self.each_block()[-1].last(x, turns, present, lengths, rng)
+
+    def packed_last_hidden(
+        self, items: Tensor, packing: Packing, rng: torch.Generator | None = None
+    ) -> Tensor:
+        """Bidirectional: `last_hidden` [B, D] of histories one after the other without padding, items int [P]."""
+        self._must_be("bidirectional")
+        turns = self._turns(torch.arange(packing.longest, device=items.device))[packing.positions]
+        x = self.embed(items, packing.positions, rng).unsqueeze(0)
+        for block in self.each_block()[:-1]:
+            x = block.packed(x, turns, packing, rng)
+        return self.each_block()[-1].packed_last(x, turns, packing, rng).squeeze(0)
 
     def step(self, items: Tensor, state: State) -> tuple[Tensor, State]:
         """One event a history: items int [B] and their states give hidden states [B, D] and the states after."""

@@ -4,12 +4,15 @@ X = X + DropPath(GRELA(LayerNorm(X)))
 X = X + FeedForward(LayerNorm(X))
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from grela.nn.attention import Branches, GatedLinearAttention, LayerState
 from grela.nn.feed_forward import FeedForward
 from grela.ops.dropout import drop_path
+from grela.ops.packing import Packing
 
 LAYER_NORM_EPS = 1e-12
 
@@ -61,6 +64,22 @@ class Block(nn.Module):
         y_BD = drop_path(y_B1D, self.drop_path, one_history, rng).squeeze(1)
         return self._join(x[last], y_BD, rng)
 
+    def packed(
+        self, x: Tensor, turns: Tensor, packing: Packing, rng: torch.Generator | None = None
+    ) -> Tensor:
+        """`whole` of histories one after the other: x [1, P, D] gives [1, P, D]."""
+        y = self.attention.mix(self.attention.packed(self.attention_norm(x), turns, packing))
+        return self._join(x, drop_path(y, self.drop_path, packing.segments.unsqueeze(0), rng), rng)
+
+    def packed_last(
+        self, x: Tensor, turns: Tensor, packing: Packing, rng: torch.Generator | None = None
+    ) -> Tensor:
+        """`packed` at each history's last event alone, [1, B, D]."""
+        y = self.attention.mix(self.attention.packed_last(self.attention_norm(x), turns, packing))
+        histories = torch.arange(y.shape[1], device=x.device).unsqueeze(0)
+        at_last = x.index_select(1, packing.last)
+        return self._join(at_last, drop_path(y, self.drop_path, histories, rng), rng)
+
     def step(self, x: Tensor, turns: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """One event: x [B, D] gives [B, D] and the state after it."""
         y, state = self.attention.step(self.attention_norm(x), turns, state)
@@ -74,3 +93,9 @@ class Block(nn.Module):
         x = x + y
         joined: Tensor = x + self.feed_forward(self.feed_forward_norm(x), rng)
         return joined
+
+
+# What `Block.forward` computes, by whatever means: block, x, turns, segments, state, rng.
+BlockForm = Callable[
+    [Block, Tensor, Tensor, Tensor, LayerState, torch.Generator | None], tuple[Tensor, LayerState]
+]

@@ -162,9 +162,7 @@ class _CompiledBlock(torch.autograd.Function):
         query_key, out, up, down = (m.to(dtype) for m in (w.query_key, w.out, w.up, w.down))
 
         normed, mean, scale = x.new_empty(P, width, dtype=dtype), x.new_empty(P), x.new_empty(P)
-        call(
-            "normalise", dtype, x, w.norm, w.norm_bias, LAYER_NORM_EPS, P, width, normed, mean, scale
-        )
+        call("normalise", dtype, x, w.norm, w.norm_bias, LAYER_NORM_EPS, P, width, normed, mean, scale)
         vg = torch.addmm(torch.cat((w.value_bias, w.gate_bias)).to(dtype), normed, value_gate.T)
         qk = torch.addmm(w.query_key_bias.to(dtype), vg[:, :width], query_key.T)
         u = torch.empty_like(normed)

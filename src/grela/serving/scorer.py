@@ -8,6 +8,8 @@ from torch import Tensor
 
 from grela.data.histories import HistoryBatch
 from grela.models.recgrela import RecGRELA
+from grela.nn.block import Block, BlockForm
+from grela.ops.parallel import map_on_cores
 from grela.training.bounds import greedy_bounds, padded_bounds
 
 # B histories, N items, D width, P positions of a row
@@ -17,18 +19,25 @@ class ModelScorer:
     """A `Scorer` of the evaluation: float32 [B, N] scores, column j for dense item j + 1.
 
     The causal form reads whole histories, however long, at most `positions` events at a time: histories are
-    packed into rows, and a longer one goes through in pieces with its state carried along, which changes
-    nothing. The bidirectional form reads the last `window` events, as it was trained. Empty histories are
-    scored by a zero hidden state: all items alike.
+    packed into rows, which cores take one by one, and a longer history goes through in pieces with its state
+    carried along, which changes nothing; `form` computes the blocks. The bidirectional form reads the last
+    `window` events, as it was trained. Empty histories are scored by a zero hidden state: all items alike.
     """
 
     def __init__(
-        self, model: RecGRELA, *, window: int, dtype: torch.dtype = torch.float32, positions: int = 16_384
+        self,
+        model: RecGRELA,
+        *,
+        window: int,
+        dtype: torch.dtype = torch.float32,
+        positions: int = 2_048,
+        form: BlockForm = Block.forward,
     ) -> None:
         self.model = model
         self.window = window
         self.dtype = dtype
         self.positions = positions
+        self.form = form
 
     @property
     def num_items(self) -> int:
@@ -44,21 +53,30 @@ class ModelScorer:
     @torch.inference_mode()
     def hidden(self, batch: HistoryBatch) -> Tensor:
         """The hidden state after each history's last event: float32 [B, D]; zero for an empty history."""
-        device = self.model.embedding.weight.device
-        hidden_BD = torch.zeros(len(batch), self.model.config.width, device=device)
+        hidden_BD = torch.zeros(
+            len(batch), self.model.config.width, device=self.model.embedding.weight.device
+        )
         filled = np.flatnonzero(batch.lengths)
         lengths = batch.lengths[filled]
-        causal = self.model.config.form == "causal"
-        if causal:
+        if self.model.config.form == "causal":
             bounds = greedy_bounds(lengths, self.positions)
         else:
             bounds = padded_bounds(np.minimum(lengths, self.window), self.positions)
-        for low, high in pairwise(bounds.tolist()):
-            part = batch.take(filled[low:high])
-            with torch.autocast(device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-                out = self._causal(part) if causal else self._bidirectional(part)
-            hidden_BD[filled[low:high]] = out.float()
+        parts = [filled[low:high] for low, high in pairwise(bounds.tolist())]
+        found = map_on_cores(
+            lambda part: self._last(batch.take(part)), parts, threads=torch.get_num_threads()
+        )
+        for part, hidden in zip(parts, found, strict=True):
+            hidden_BD[part] = hidden
         return hidden_BD
+
+    @torch.inference_mode()
+    def _last(self, batch: HistoryBatch) -> Tensor:
+        """The hidden states of one row's histories. These modes are a thread's own, so they are set here."""
+        device = self.model.embedding.weight.device
+        causal = self.model.config.form == "causal"
+        with torch.autocast(device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
+            return (self._causal(batch) if causal else self._bidirectional(batch)).float()
 
     def _causal(self, batch: HistoryBatch) -> Tensor:
         if len(batch) == 1 and batch.lengths[0] > self.positions:
@@ -67,7 +85,7 @@ class ModelScorer:
         ends = np.cumsum(lengths)
         positions = np.arange(len(items)) - np.repeat(ends - lengths, lengths)
         segments = np.repeat(np.arange(len(lengths)), lengths)
-        hidden, _ = self.model(self._row(items), self._row(segments), self._row(positions))
+        hidden, _ = self.model(self._row(items), self._row(segments), self._row(positions), form=self.form)
         last: Tensor = hidden[0, torch.from_numpy(ends - 1)]
         return last
 
@@ -76,7 +94,7 @@ class ModelScorer:
         for low in range(0, len(items), self.positions):
             piece = self._row(items[low : low + self.positions])
             positions = low + torch.arange(piece.shape[1], device=piece.device).unsqueeze(0)
-            hidden, state = self.model(piece, torch.zeros_like(piece), positions, state)
+            hidden, state = self.model(piece, torch.zeros_like(piece), positions, state, form=self.form)
         last: Tensor = hidden[:, -1]
         return last
 

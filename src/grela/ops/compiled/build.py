@@ -86,5 +86,7 @@ def _run(command: list[str]) -> bytes:
         raise KernelError(f"{command[0]} did not run: {error}") from error
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise KernelError(f"{command[0]} could not compile the kernels: {said[0] if said else done.returncode}")
+        raise KernelError(
+            f"{command[0]} could not compile the kernels: {said[0] if said else done.returncode}"
+        )
     return done.stdout

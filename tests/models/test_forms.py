@@ -1,0 +1,65 @@
+"""Which form computes the blocks, and what is said where the fastest cannot be had."""
+
+import pytest
+import torch
+
+from grela.errors import ConfigError, KernelError
+from grela.models.forms import TORCH, choose_form
+from grela.models.recgrela import RecGRELA, RecGRELAConfig
+from grela.nn.block import Block
+from grela.nn.compiled_block import compiled_block
+from grela.ops.compiled import build
+
+
+@pytest.fixture
+def no_compiler(monkeypatch):
+    build.load_library.cache_clear()
+    monkeypatch.setenv("CXX", "a-compiler-that-nobody-has")
+    yield
+    build.load_library.cache_clear()
+
+
+def make(**settings) -> RecGRELA:
+    return RecGRELA(RecGRELAConfig(**{"num_items": 9} | settings), rng=torch.Generator().manual_seed(0))
+
+
+def test_torch_is_had_for_the_asking():
+    assert choose_form(make(), "torch") is TORCH
+    assert TORCH.block is Block.forward
+
+
+def test_without_a_compiler_auto_is_torch_and_says_why(no_compiler):
+    chosen = choose_form(make(), "auto")
+    assert chosen.block is Block.forward
+    assert "a-compiler-that-nobody-has" in chosen.why_not_compiled
+    with pytest.raises(KernelError, match="a-compiler-that-nobody-has"):
+        choose_form(make(), "compiled")
+
+
+@pytest.mark.usefixtures("kernels")
+def test_with_a_compiler_auto_is_compiled():
+    chosen = choose_form(make(), "auto")
+    assert chosen.block is compiled_block
+    assert chosen.why_not_compiled is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"gate": False}, "gate"),
+        ({"rotation": False}, "rotation"),
+        ({"local_branch": False}, "local branch"),
+        ({"heads": 8}, "8 wide"),
+        ({"form": "bidirectional"}, "bidirectional"),
+    ],
+)
+def test_a_model_that_the_kernels_do_not_know_is_computed_by_torch(settings, said):
+    model = make(**settings)
+    assert said in choose_form(model, "auto").why_not_compiled
+    with pytest.raises(KernelError, match=said):
+        choose_form(model, "compiled")
+
+
+def test_another_word_is_refused():
+    with pytest.raises(ConfigError, match="'fast'"):
+        choose_form(make(), "fast")

@@ -1,0 +1,70 @@
+"""Kernels are compiled once, kept where nobody else may write, and refused with a reason."""
+
+import pytest
+
+from grela.errors import KernelError
+from grela.ops.compiled import build
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache folder."""
+    monkeypatch.setattr(build.platformdirs, "user_cache_dir", lambda name: str(tmp_path / name))
+    build.load_library.cache_clear()
+    yield tmp_path / "grela" / "kernels"
+    build.load_library.cache_clear()
+
+
+@pytest.mark.usefixtures("kernels")
+def test_compiles_once_and_leaves_nothing_else(cache, monkeypatch):
+    build.load_library()
+    (library,) = cache.iterdir()
+    assert library.suffix == ".so"
+    build.load_library.cache_clear()
+    monkeypatch.setattr(build, "_compile", lambda *_: pytest.fail("compiled again"))
+    build.load_library()
+
+
+@pytest.mark.usefixtures("kernels")
+def test_another_source_or_flag_is_another_library(cache, tmp_path, monkeypatch):
+    compiler = build.find_compiler()
+    names = {build._digest(compiler)}
+    monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-DOTHER"))
+    names.add(build._digest(compiler))
+    (tmp_path / "kernels.cpp").write_text("// nothing\n")
+    monkeypatch.setattr(build, "SOURCES", tmp_path)
+    names.add(build._digest(compiler))
+    assert len(names) == 3
+
+
+@pytest.mark.usefixtures("kernels")
+def test_a_source_that_does_not_compile_is_said_and_leaves_nothing(cache, tmp_path, monkeypatch):
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    (sources / "kernels.cpp").write_text("this is not C++\n")
+    monkeypatch.setattr(build, "SOURCES", sources)
+    with pytest.raises(KernelError, match="could not compile"):
+        build.load_library()
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.usefixtures("kernels")
+def test_a_damaged_library_is_refused_and_named(cache):
+    library = build.cache_folder() / f"kernels-{build._digest(build.find_compiler())}.so"
+    library.write_bytes(b"not a library")
+    with pytest.raises(KernelError, match=library.name):
+        build.load_library()
+
+
+def test_a_folder_that_others_may_write_to_is_refused(cache):
+    cache.mkdir(parents=True)
+    cache.chmod(0o777)
+    with pytest.raises(KernelError, match="chmod 700"):
+        build.cache_folder()
+
+
+def test_no_compiler_is_said(monkeypatch, tmp_path):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(KernelError, match="g\\+\\+"):
+        build.find_compiler()
