@@ -12,10 +12,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import linear, silu
 
 from grela.ops.feature_map import positive_features
 from grela.ops.linear_attention import AttentionState, bidirectional, chunked, step
+from grela.ops.linear_attention.packed import packed_bidirectional, packed_bidirectional_last
+from grela.ops.packing import Packing
 from grela.ops.rotary import rotate
 from grela.ops.short_conv import short_conv, short_conv_step
 
@@ -81,6 +83,32 @@ class GatedLinearAttention(nn.Module):
         local, _ = self._local(value, segments, self.empty_tail(x))
         return Branches(attended.flatten(2), local, self._gate(x))
 
+    def packed(self, x: Tensor, turns: Tensor, packing: Packing) -> Branches:
+        """`whole` of histories one after the other: x [1, P, D], turns [P, D/2], branches [1, P, D]."""
+        value = self.value(x)
+        parts = self._heads(value.squeeze(0), turns)
+        with torch.autocast(x.device.type, enabled=False):
+            attended = packed_bidirectional(*parts, packing, eps=self.eps)
+        local, _ = self._local(value, packing.segments.unsqueeze(0), self.empty_tail(x))
+        return Branches(attended.flatten(1).unsqueeze(0), local, self._gate(x))
+
+    def packed_last(self, x: Tensor, turns: Tensor, packing: Packing) -> Branches:
+        """`packed` at each history's last event alone, [1, B, D]: keys and values are all that others need."""
+        value = self.value(x).squeeze(0)
+        at_last = value.index_select(0, packing.last)
+        wide, width = self.out.weight.dtype, value.shape[-1]
+        query = positive_features(self._projected(at_last, slice(width)).to(wide))
+        key = positive_features(self._projected(value, slice(width, None)).to(wide))
+        query_rot, key_rot = query, key
+        if self.rotation:
+            query_rot, key_rot = rotate(query, turns.index_select(0, packing.last)), rotate(key, turns)
+        parts = (y.unflatten(-1, (self.heads, -1)) for y in (query, key, query_rot, key_rot, value.to(wide)))
+        with torch.autocast(x.device.type, enabled=False):
+            attended = packed_bidirectional_last(*parts, packing, eps=self.eps)
+        local = self._local_at_last(value.to(wide), packing)
+        gate = self._gate(x.squeeze(0).index_select(0, packing.last))
+        return Branches(*(branch.unsqueeze(0) for branch in (attended.flatten(1), local, gate)))
+
     def step(self, x: Tensor, turns: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """One event: x [B, D], turns [B, D/2]; y [B, D] and the state after it."""
         value = self.value(x)
@@ -119,6 +147,20 @@ class GatedLinearAttention(nn.Module):
         weight, bias = self._kernel()
         local, tail = short_conv(value.to(tail.dtype), weight, bias, segments, tail)
         return silu(local), tail
+
+    def _local_at_last(self, value: Tensor, packing: Packing) -> Tensor:
+        """The local branch [B, D] at each history's last event, from all values [P, D]."""
+        if self.conv is None:
+            return torch.zeros_like(value[: len(packing.last)])
+        weight, bias = self._kernel()
+        back = torch.arange(weight.shape[1] - 1, -1, -1, device=value.device)
+        inside_BW1 = (back < packing.lengths.unsqueeze(1)).unsqueeze(-1)
+        window_BWD = value[(packing.last.unsqueeze(1) - back).clamp(min=0)] * inside_BW1
+        return silu(bias + (window_BWD * weight.T).sum(1))
+
+    def _projected(self, value: Tensor, part: slice) -> Tensor:
+        """The queries or the keys before their feature map."""
+        return linear(value, self.query_key.weight[part], self.query_key.bias[part])
 
     def _kernel(self) -> tuple[Tensor, Tensor]:
         assert self.conv is not None

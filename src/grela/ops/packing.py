@@ -1,0 +1,144 @@
+"""Histories one after the other without padding: where each lies, and sums over each.
+
+Sums over a history's positions run over chunks of C positions, so that they are products of matrices of one size
+whatever the lengths; only the places between a history's end and its last chunk's are idle. Every movement of data
+here is a gather, and so is its gradient, and sums run in the order of the positions: the same bits every time, on
+every device.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# B histories, P positions, N chunks, C places of a chunk, H heads, K width of a head, X any width
+
+LARGEST_CHUNK = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Packing:
+    """B histories in P positions. All tensors int64.
+
+    lengths [B], from 1; segments [P] the history of each position; positions [P] its place in the history, from 0;
+    last [B] where each history ends. chunks [B] how many chunks a history has; owner [N] the history of a chunk;
+    place [P] where a position is in N * C places; taken [N, C] the position in each place, P where there is none.
+    """
+
+    lengths: Tensor
+    segments: Tensor
+    positions: Tensor
+    last: Tensor
+    chunks: Tensor
+    owner: Tensor
+    place: Tensor
+    taken: Tensor
+    longest: int
+
+    def to(self, device: torch.device) -> "Packing":
+        """The same on `device`."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return Packing(*(x.to(device, non_blocking=True) if isinstance(x, Tensor) else x for x in values))
+
+
+def packing(lengths: Tensor) -> Packing:
+    """The packing of histories of these lengths, int64 [B] from 1, in their order; made on the lengths' device."""
+    longest, total, device = int(lengths.max()), int(lengths.sum()), lengths.device
+    size = min(LARGEST_CHUNK, 1 << (total // len(lengths)).bit_length())
+    ends = lengths.cumsum(0)
+    segments = torch.repeat_interleave(torch.arange(len(lengths), device=device), lengths, output_size=total)
+    positions = torch.arange(total, device=device) - (ends - lengths)[segments]
+    chunks = (lengths + (size - 1)) // size
+    owner = torch.repeat_interleave(torch.arange(len(lengths), device=device), chunks)
+    place = ((chunks.cumsum(0) - chunks) * size)[segments] + positions
+    taken = torch.full((len(owner) * size,), total, device=device)
+    taken[place] = torch.arange(total, device=device)
+    return Packing(
+        lengths, segments, positions, ends - 1, chunks, owner, place, taken.view(-1, size), longest
+    )
+
+
+def sums(x: Tensor, lengths: Tensor, owner: Tensor) -> Tensor:
+    """The sum of each run of rows: x [N, X], runs of `lengths` [B], `owner` [N] the run of each row; [B, X]."""
+    summed: Tensor = _Sums.apply(x, lengths, owner)  # type: ignore[no-untyped-call]
+    return summed
+
+
+def repeated(x: Tensor, lengths: Tensor, owner: Tensor) -> Tensor:
+    """The adjoint of `sums`: each row as often as its run is long, x [B, X] to [N, X]."""
+    rows: Tensor = _Repeated.apply(x, lengths, owner)  # type: ignore[no-untyped-call]
+    return rows
+
+
+def to_chunks(x: Tensor, packed: Packing) -> Tensor:
+    """x [P, H, K] in chunks by head, [N, H, C, K]; idle places hold zero."""
+    heads = torch.arange(x.shape[1], device=x.device)
+    taken_NHC = packed.taken.unsqueeze(1) * x.shape[1] + heads.view(-1, 1)
+    # Idle places point into the row after the last.
+    taken_NHC = taken_NHC.clamp(max=x.shape[0] * x.shape[1])
+    rows: Tensor = _Gathered.apply(  # type: ignore[no-untyped-call]
+        x.reshape(-1, x.shape[2]), taken_NHC.flatten(), _head_places(packed, x.shape[1])
+    )
+    return rows.view(*taken_NHC.shape, x.shape[2])
+
+
+def from_chunks(x: Tensor, packed: Packing) -> Tensor:
+    """x [N, H, C, K] at the positions, [P, H, K]: the adjoint of `to_chunks`."""
+    heads = x.shape[1]
+    taken_NHC = packed.taken.unsqueeze(1) * heads + torch.arange(heads, device=x.device).view(-1, 1)
+    total = len(packed.place)
+    rows: Tensor = _Gathered.apply(  # type: ignore[no-untyped-call]
+        x.reshape(-1, x.shape[3]), _head_places(packed, heads), taken_NHC.clamp(max=total * heads).flatten()
+    )
+    return rows.view(total, heads, x.shape[3])
+
+
+def _head_places(packed: Packing, heads: int) -> Tensor:
+    """Where each head of each position is among the N * H * C rows of the chunks, [P * H]."""
+    size = packed.taken.shape[1]
+    chunk, within = packed.place // size, packed.place % size
+    head = torch.arange(heads, device=packed.place.device)
+    return ((chunk.unsqueeze(1) * heads + head) * size + within.unsqueeze(1)).flatten()
+
+
+class _Sums(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, lengths: Tensor, owner: Tensor) -> Tensor:
+        ctx.save_for_backward(owner)
+        # unsafe: that the lengths add up is this module's business, and checking it would wait for the device.
+        return torch.segment_reduce(x, "sum", lengths=lengths, axis=0, unsafe=True)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return grads[0].index_select(0, ctx.saved_tensors[0]), None, None
+
+
+class _Repeated(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, lengths: Tensor, owner: Tensor) -> Tensor:
+        ctx.save_for_backward(lengths)
+        return x.index_select(0, owner)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (lengths,) = ctx.saved_tensors
+        summed = torch.segment_reduce(grads[0].contiguous(), "sum", lengths=lengths, axis=0, unsafe=True)
+        return summed, None, None
+
+
+class _Gathered(torch.autograd.Function):
+    """Rows `taken` of x, zero for the index after the last; every row is taken once, at `place`, or never."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, taken: Tensor, place: Tensor) -> Tensor:
+        ctx.save_for_backward(place)
+        return _rows(x, taken)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return _rows(grads[0], ctx.saved_tensors[0]), None, None
+
+
+def _rows(x: Tensor, index: Tensor) -> Tensor:
+    return torch.cat((x, x.new_zeros(1, x.shape[1]))).index_select(0, index)
