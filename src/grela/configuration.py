@@ -62,6 +62,11 @@ class Config:
             raise ConfigError(
                 f"model.num_items is {self.model.num_items}, but the log decides it; leave it out"
             )
+        if self.training.histories == "carried" and self.model.form != "causal":
+            raise ConfigError(
+                f"training.histories is 'carried', but a {self.model.form} model has no state to carry: "
+                "leave it at 'windows', or take the causal form"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Nested dicts of JSON's own types; `config_from` reads them back."""

@@ -12,6 +12,7 @@ from grela.data.histories import Cases
 from grela.data.splitting import Split
 from grela.errors import ConfigError, EmptyDataError
 from grela.evaluation.evaluate import validate
+from grela.models.forms import choose_form
 from grela.models.recgrela import RecGRELA
 from grela.serving.scorer import ModelScorer
 from grela.training.config import TrainingConfig
@@ -20,6 +21,7 @@ from grela.training.loop import Training
 from grela.training.precision import product_dtype
 from grela.training.prefixes import PrefixPlan
 from grela.training.sequences import Plan, TrainingSequences
+from grela.training.streams import StreamPlan
 from grela.training.windows import WindowPlan
 
 
@@ -68,7 +70,8 @@ def training_plan(split: Split, config: TrainingConfig, *, form: str) -> Plan:
     """The steps of each epoch over the split's training events, for a form of the model."""
     start = split.histories.offsets[:-1]
     sequences = TrainingSequences(split.histories.items, start, start + split.train_end)
-    plan = WindowPlan if form == "causal" else PrefixPlan
+    causal = StreamPlan if config.histories == "carried" else WindowPlan
+    plan = causal if form == "causal" else PrefixPlan
     return plan(sequences, config.window, config.batch_positions, config.seed)
 
 
@@ -77,7 +80,12 @@ def validator(
 ) -> Callable[[RecGRELA], dict[str, float]]:
     """Measures a model on the validation cases, in the precision of its training."""
     dtype = product_dtype(config.precision, device)
-    return lambda model: validate(ModelScorer(model, window=config.window, dtype=dtype), cases)
+
+    def measure(model: RecGRELA) -> dict[str, float]:
+        form = choose_form(model, config.kernels).block
+        return validate(ModelScorer(model, window=config.window, dtype=dtype, form=form), cases)
+
+    return measure
 
 
 def pick_device(name: str) -> torch.device:

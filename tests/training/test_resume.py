@@ -30,11 +30,17 @@ def broken_after(step: int) -> Ear:
 
 
 @pytest.mark.parametrize(
-    ("form", "precision", "positions"),
-    [("causal", "fp32", 64), ("causal", "bf16", 64), ("bidirectional", "bf16", 400)],
+    ("form", "precision", "positions", "histories"),
+    [
+        ("causal", "fp32", 64, "windows"),
+        ("causal", "bf16", 64, "windows"),
+        ("causal", "bf16", 64, "carried"),
+        ("bidirectional", "bf16", 400, "windows"),
+    ],
 )
-def test_broken_after_any_step_it_ends_with_the_same_bits(tmp_path, form, precision, positions):
+def test_broken_after_any_step_it_ends_with_the_same_bits(tmp_path, form, precision, positions, histories):
     settings = {"form": form, "precision": precision, "batch_positions": positions, "epochs": 2}
+    settings["histories"] = histories
     unbroken = make_training(None, **settings)
     expected = unbroken.run()
     total = unbroken.total_steps

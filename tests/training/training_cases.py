@@ -12,6 +12,7 @@ from grela.training.listener import EpochReport, StepReport
 from grela.training.loop import SELECTED_BY, Training
 from grela.training.prefixes import PrefixPlan
 from grela.training.sequences import TrainingSequences
+from grela.training.streams import StreamPlan
 from grela.training.windows import WindowPlan
 
 ITEMS = 23
@@ -80,7 +81,8 @@ def make_training(
     shape = RecGRELAConfig(
         num_items=ITEMS, form=form, width=width, heads=2, layers=2, dropout=0.1, drop_path=0.1
     )
-    make_plan = WindowPlan if form == "causal" else PrefixPlan
+    causal = StreamPlan if config.histories == "carried" else WindowPlan
+    make_plan = causal if form == "causal" else PrefixPlan
     plan = make_plan(cyclic_sequences(), config.window, config.batch_positions, seed)
     model = RecGRELA(shape, rng=torch.Generator(device).manual_seed(seed))
     return Training(model, plan, config, folder=folder, validate=validate, listener=listener or Ear())

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from grela.errors import CheckpointError
+from grela.errors import CheckpointError, TrainingError
 from grela.models.recgrela import State
 from grela.nn.attention import LayerState
 from grela.ops.linear_attention import AttentionState
+from grela.training.streams import StreamRow
 
 
 def detached(state: State) -> State:
@@ -20,6 +21,21 @@ def detached(state: State) -> State:
         for layer in state.layers
     )
     return State(layers, state.events.detach())
+
+
+def entering(row: StreamRow, state: State | None) -> State | None:
+    """The state in which `row` begins: `state`, what the row before left, if it goes on, else None.
+
+    Raises TrainingError where it goes on from a row that was not trained on.
+    """
+    if not row.continues:
+        return None
+    if state is None:
+        raise TrainingError(
+            f"a row goes on at event {int(row.positions[0, 0])} of a history, but no step has left its state: "
+            "train on the plan's steps in their order, and resume with the settings it was begun with"
+        )
+    return state
 
 
 def carried_tensors(carried: Mapping[int, State]) -> dict[str, Tensor]:

@@ -22,6 +22,9 @@ class TrainingConfig:
     epochs:          passes over the training events; early stopping may end sooner
     window:          positions of a history seen together in training; longer histories are cut into
                      windows at a place drawn anew each epoch, so every event trains in every epoch
+    histories:       "windows" cuts them so; "carried" reads them whole, in pieces of at least a window: each
+                     goes on from the state that the one before ended with, and only gradients stop between
+                     them. For causal models of histories much longer than a window
     batch_positions: positions of one optimiser step (bidirectional: padded positions); 0 leaves it to the
                      number of training events, see `sized_for`
     learning_rate:   peak rate of AdamW, after `warmup_steps` of linear rise
@@ -42,6 +45,7 @@ class TrainingConfig:
 
     epochs: int = 50
     window: int = 200
+    histories: Literal["windows", "carried"] = "windows"
     batch_positions: int = 0
     loss: LossName = "softmax"
     negatives: int = 512
@@ -80,6 +84,8 @@ class TrainingConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 to 1")
         if self.schedule not in ("cosine", "constant"):
             raise ConfigError(f"schedule is {self.schedule!r}, expected 'cosine' or 'constant'")
+        if self.histories not in ("windows", "carried"):
+            raise ConfigError(f"histories is {self.histories!r}, expected 'windows' or 'carried'")
         if self.precision not in ("auto", "bf16", "fp32"):
             raise ConfigError(f"precision is {self.precision!r}, expected 'auto', 'bf16' or 'fp32'")
         if not 0 <= self.seed < 2**63:
