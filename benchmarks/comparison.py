@@ -10,6 +10,8 @@ from cases import Case
 RATE, PEAK = "events_per_second", "peak_bytes"
 THIS, THAT = "this", "against"
 
+QUIET = 0.05  # share of all cores that other processes may take before figures are called doubtful
+
 Record = Mapping[str, Any]
 
 
@@ -62,7 +64,21 @@ def table(saved: Record) -> str:
     both = saved["commits"].get(THAT) is not None
     header = ["case", "events/s", "(low to high)", "peak MB"]
     header += ["events/s before", "peak MB before", "faster by", "(low to high)", "memory"] if both else []
-    return _markdown(header, [_row(record, both) for record in saved["cases"]])
+    return _markdown(header, [_row(record, both) for record in saved["cases"]]) + disturbance(saved)
+
+
+def disturbance(saved: Record) -> str:
+    """A line on what else the machine did meanwhile, where that makes the figures doubtful; else nothing."""
+    shares = [
+        run["others"] for r in saved["cases"] for s in (THIS, THAT) if s in r for run in r[s]["repeats"]
+    ]
+    busy = [share for share in shares if share is not None and share > QUIET]
+    if not busy:
+        return ""
+    return (
+        f"\n\nNot a quiet machine: in {len(busy)} of {len(shares)} runs other processes took more than {QUIET:.0%} of "
+        f"its cores, {max(busy):.0%} at most. Rates are too low, and ratios as uncertain as their spread."
+    )
 
 
 def side_by_side(first: Record, second: Record) -> str:
@@ -73,6 +89,11 @@ def side_by_side(first: Record, second: Record) -> str:
     header += ["first peak MB", "second peak MB", "memory"]
     lines = [f"{name}: {description(saved)}" for name, saved in (("first", first), ("second", second))]
     lines += ["", _markdown(header, rows) if rows else "no case is in both"]
+    lines += [
+        name + disturbance(saved).strip()
+        for name, saved in (("first: ", first), ("second: ", second))
+        if disturbance(saved)
+    ]
     for name, ours, other in (("first", before, after), ("second", after, before)):
         lines += [f"only in the {name}: {case}" for case in ours if case not in other]
     return "\n".join(lines)

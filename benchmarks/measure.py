@@ -5,11 +5,13 @@ command line gives itself. Which library is measured is decided by PYTHONPATH; `
 """
 
 import json
+import os
 import resource
 import sys
 import time
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 import torch
 from cases import Case
@@ -72,7 +74,8 @@ def trainer(case: Case) -> Training:
 def measure(case: Case, seconds: float) -> dict[str, object]:
     """Train for whole epochs until `seconds` are over; an epoch that takes too long is cut short.
 
-    The plan's own work counts. `events_per_second` is all events by all time.
+    The plan's own work counts. `events_per_second` is all events by all time; `others` the share of all cores that
+    other processes took meanwhile, None where the system does not say.
     """
     torch.set_num_threads(case.threads)
     on_gpu = case.device == "cuda"
@@ -81,7 +84,7 @@ def measure(case: Case, seconds: float) -> dict[str, object]:
         training.one_step(step)
     before = peak(on_gpu)
     _finish(on_gpu)
-    start = time.perf_counter()
+    start, others_before = time.perf_counter(), seconds_of_others()
     epochs = events = steps = 0
     elapsed = 0.0
     while elapsed < seconds:
@@ -102,6 +105,7 @@ def measure(case: Case, seconds: float) -> dict[str, object]:
         "steps": steps,
         "whole_epochs": epochs,
         "seconds": elapsed,
+        "others": share(others_before, seconds_of_others(), elapsed),
         "dtype": str(training.dtype).removeprefix("torch."),
     }
 
@@ -120,6 +124,25 @@ def peak(on_gpu: bool) -> int:
         return torch.cuda.max_memory_allocated()
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def seconds_of_others() -> float | None:
+    """Processor time, all cores together, that others than this process have had since the machine started."""
+    try:
+        fields = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]
+    except FileNotFoundError:
+        return None
+    user, nice, system, _, _, irq, softirq, steal = (int(ticks) for ticks in fields)
+    busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return busy - used.ru_utime - used.ru_stime
+
+
+def share(before: float | None, after: float | None, elapsed: float) -> float | None:
+    """Of all cores in `elapsed` seconds, 0 to 1."""
+    if before is None or after is None:
+        return None
+    return min(1.0, max(0.0, (after - before) / (elapsed * (os.cpu_count() or 1))))
 
 
 def _finish(on_gpu: bool) -> None:

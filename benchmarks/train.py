@@ -25,7 +25,7 @@ from typing import Any
 
 from cases import FORMS, POSITIONS, Case, combinations, suite
 from commits import REPOSITORY, CommitError, checked_out, resolve, working_tree
-from comparison import THAT, THIS, case_record, description, side_by_side, table
+from comparison import QUIET, THAT, THIS, case_record, description, side_by_side, table
 from processes import CaseError, Library, probe, run_case
 
 FORMAT = 1
@@ -154,10 +154,16 @@ def measured(
             continue
         runs[case][library.side].append(result)
         print(
-            f"{result['events_per_second']:,.0f} events/s, {result['peak_bytes'] / 1e6:,.0f} MB",
+            f"{result['events_per_second']:,.0f} events/s, {result['peak_bytes'] / 1e6:,.0f} MB{disturbed(result)}",
             file=sys.stderr,
         )
     return [case_record(case, runs[case], errors[case]) for case in cases]
+
+
+def disturbed(result: dict[str, Any]) -> str:
+    """What other processes took, where it is enough to spoil the figure."""
+    others = result["others"]
+    return f" (others took {others:.0%} of the cores)" if others is not None and others > QUIET else ""
 
 
 def schedule(

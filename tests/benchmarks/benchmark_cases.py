@@ -9,8 +9,8 @@ from comparison import THIS, case_record
 BASE = Case(form="causal", device="cpu", threads=2)
 
 
-def run_of(rate: float, peak: int = 500_000_000) -> dict[str, float]:
-    return {"events_per_second": rate, "peak_bytes": peak}
+def run_of(rate: float, peak: int = 500_000_000, others: float | None = 0.0) -> dict[str, float | None]:
+    return {"events_per_second": rate, "peak_bytes": peak, "others": others}
 
 
 def saved_run(rates: dict[Case, list[float]], *, commit: str = "abc") -> dict:

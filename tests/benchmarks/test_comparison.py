@@ -61,3 +61,11 @@ def test_two_saved_runs_are_compared_case_by_case_and_the_second_is_so_many_time
     rows = [line for line in lines if line.startswith(f"| {BASE}")]
     assert rows == [f"| {BASE} | 1,100 | 2,200 | 2.00 | 1.75 to 2.30 | 500 | 500 | 1.00 |"]
     assert lines[-2:] == [f"only in the first: {wide}", f"only in the second: {long}"]
+
+
+def test_a_table_says_in_how_many_runs_the_machine_was_busy_with_others():
+    runs = [run_of(100.0, others=0.01), run_of(50.0, others=0.4), run_of(100.0, others=None)]
+    saved = saved_run({}) | {"cases": [case_record(BASE, {THIS: runs}, {})]}
+    assert "in 1 of 3 runs other processes took more than 5% of its cores, 40% at most" in table(saved)
+    saved = saved_run({BASE: [100.0]})
+    assert "quiet" not in table(saved)

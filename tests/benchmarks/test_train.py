@@ -41,6 +41,7 @@ def test_a_run_measures_every_case_in_its_own_process_and_saves_it(tmp_path, cap
     for record in saved["cases"]:
         (repeat,) = record["this"]["repeats"]
         assert repeat["events_per_second"] == pytest.approx(repeat["events"] / repeat["seconds"])
+        assert repeat["others"] is None or 0 <= repeat["others"] <= 1
         assert repeat["events"] >= repeat["steps"] >= 1
         assert repeat["peak_bytes"] >= repeat["peak_bytes_after_warm_up"] > 50e6
     capsys.readouterr()
