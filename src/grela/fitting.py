@@ -82,7 +82,7 @@ def validator(
     dtype = product_dtype(config.precision, device)
 
     def measure(model: RecGRELA) -> dict[str, float]:
-        form = choose_form(model, config.kernels).block
+        form = choose_form(model, config.kernels)
         return validate(ModelScorer(model, window=config.window, dtype=dtype, form=form), cases)
 
     return measure

@@ -19,6 +19,7 @@ from grela.evaluation.evaluate import evaluate
 from grela.evaluation.evaluation import Evaluation
 from grela.evaluation.popularity import Popularity
 from grela.fitting import must_be_trainable, pick_device, sized, train
+from grela.models.forms import TORCH, choose_form
 from grela.models.io import DESCRIPTION, load_model, save_model
 from grela.models.recgrela import RecGRELA
 from grela.results import evaluation_json, write_results
@@ -75,7 +76,9 @@ class Recommender:
         self.titles = titles
         self.epochs = epochs
         self.train_counts = train_item_counts(split)
-        self.scorer = ModelScorer(model, window=facts.config.training.window)
+        # Kernels that trained it may not be had on the machine that loads it, and PyTorch scores the same.
+        form = TORCH if facts.config.training.kernels == "torch" else choose_form(model, "auto")
+        self.scorer = ModelScorer(model, window=facts.config.training.window, form=form)
 
     @classmethod
     def fit(
@@ -235,7 +238,9 @@ class Recommender:
                 f"cannot write the run {folder}: {error.strerror or error}; make room and repeat"
             ) from error
         device = self.model.embedding.weight.device
-        run_folder.write_json(folder / "environment.json", run_folder.environment(device))
+        run_folder.write_json(
+            folder / "environment.json", run_folder.environment(device, kernels=self.scorer.form.name)
+        )
         run_folder.write_json(folder / run_folder.RUN, self.facts.to_json())
 
     @classmethod

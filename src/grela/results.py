@@ -64,7 +64,7 @@ def write_results(
         top=top,
         facts=[("log", name), *(("preparation", line) for line in facts.prepared)],
         config=facts.config.to_json(),
-        environment=run_folder.environment(model.embedding.weight.device),
+        environment=run_folder.environment(model.embedding.weight.device, kernels=scorer.form.name),
     )
     write_report(report, folder / REPORT)
     card = model_card(

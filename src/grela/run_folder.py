@@ -123,7 +123,7 @@ def _check_types(facts: RunFacts) -> None:
         raise TypeError(f"finished is {facts.finished!r}, expected true or false")
 
 
-def environment(device: torch.device) -> dict[str, str]:
+def environment(device: torch.device, *, kernels: str) -> dict[str, str]:
     """Versions and the processor, for whoever repeats the run."""
     packages = {name: version(name) for name in ("grela", "torch", "numpy", "duckdb", "pyarrow")}
     return {
@@ -132,6 +132,7 @@ def environment(device: torch.device) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": str(torch.get_num_threads()),
+        "kernels": kernels,
     }
 
 

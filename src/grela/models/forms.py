@@ -1,4 +1,4 @@
-"""Which form computes a model's blocks: PyTorch's operators, or kernels that are equal to them and faster."""
+"""Which form computes a model's blocks and its softmax: PyTorch's operators, or kernels equal to them and faster."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,20 +10,23 @@ from grela.models.recgrela import RecGRELA
 from grela.nn.block import Block, BlockForm
 from grela.nn.compiled_block import compiled_block, unsupported
 from grela.ops.compiled.build import load_library
+from grela.ops.compiled.softmax import softmax_loss_and_gradient as compiled_softmax
+from grela.ops.losses.softmax import LossAndGradient, softmax_loss_and_gradient
 
 Kernels = Literal["auto", "torch", "compiled"]
 
 
 @dataclass(frozen=True)
 class ChosenForm:
-    """A form of the block by its name, and why it is not the fastest there is, if so."""
+    """Forms of the block and of the softmax loss, and why they are not the fastest there are, if so."""
 
     name: str
     block: BlockForm
+    softmax: LossAndGradient
     why_not_compiled: str | None = None
 
 
-TORCH = ChosenForm("torch", Block.forward)
+TORCH = ChosenForm("torch", Block.forward, softmax_loss_and_gradient)
 
 
 def choose_form(model: RecGRELA, kernels: Kernels) -> ChosenForm:
@@ -35,25 +38,27 @@ def choose_form(model: RecGRELA, kernels: Kernels) -> ChosenForm:
         return TORCH
     if kernels not in ("auto", "compiled"):
         raise ConfigError(f"kernels is {kernels!r}, expected 'auto', 'torch' or 'compiled'")
-    why_not = _why_not_compiled(model)
+    no_kernels = _why_no_kernels(model.embedding.weight.device)
+    why_not = no_kernels or _why_not_this(model)
     if why_not is None:
-        return ChosenForm("compiled", compiled_block)
+        return ChosenForm("compiled", compiled_block, compiled_softmax)
     if kernels == "compiled":
         raise KernelError(f"no compiled kernels for this model: {why_not}")
-    return ChosenForm("torch", Block.forward, why_not)
+    softmax = compiled_softmax if no_kernels is None else softmax_loss_and_gradient
+    return ChosenForm("torch", Block.forward, softmax, why_not)
 
 
-def _why_not_compiled(model: RecGRELA) -> str | None:
-    device: torch.device = model.embedding.weight.device
+def _why_no_kernels(device: torch.device) -> str | None:
     if device.type != "cpu":
         return f"they are for the CPU, and the model is on {device}"
-    if model.config.form != "causal":
-        return f"they are for the causal form, and the model is {model.config.form}"
-    why_not = unsupported(model.each_block()[0])
-    if why_not is not None:
-        return why_not
     try:
         load_library()
     except KernelError as error:
         return str(error)
     return None
+
+
+def _why_not_this(model: RecGRELA) -> str | None:
+    if model.config.form != "causal":
+        return f"they are for the causal form, and the model is {model.config.form}"
+    return unsupported(model.each_block()[0])

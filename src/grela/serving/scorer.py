@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from grela.data.histories import HistoryBatch
+from grela.models.forms import TORCH, ChosenForm
 from grela.models.recgrela import RecGRELA
-from grela.nn.block import Block, BlockForm
+from grela.ops.packing import packing
 from grela.ops.parallel import map_on_cores
-from grela.training.bounds import greedy_bounds, padded_bounds
+from grela.training.bounds import greedy_bounds
 
 # B histories, N items, D width, P positions of a row
 
@@ -21,7 +22,8 @@ class ModelScorer:
     The causal form reads whole histories, however long, at most `positions` events at a time: histories are
     packed into rows, which cores take one by one, and a longer history goes through in pieces with its state
     carried along, which changes nothing; `form` computes the blocks. The bidirectional form reads the last
-    `window` events, as it was trained. Empty histories are scored by a zero hidden state: all items alike.
+    `window` events, as it was trained, packed in the same way. Empty histories are scored by a zero
+    hidden state: all items alike.
     """
 
     def __init__(
@@ -31,7 +33,7 @@ class ModelScorer:
         window: int,
         dtype: torch.dtype = torch.float32,
         positions: int = 2_048,
-        form: BlockForm = Block.forward,
+        form: ChosenForm = TORCH,
     ) -> None:
         self.model = model
         self.window = window
@@ -58,10 +60,9 @@ class ModelScorer:
         )
         filled = np.flatnonzero(batch.lengths)
         lengths = batch.lengths[filled]
-        if self.model.config.form == "causal":
-            bounds = greedy_bounds(lengths, self.positions)
-        else:
-            bounds = padded_bounds(np.minimum(lengths, self.window), self.positions)
+        if self.model.config.form == "bidirectional":
+            lengths = np.minimum(lengths, self.window)
+        bounds = greedy_bounds(lengths, self.positions)
         parts = [filled[low:high] for low, high in pairwise(bounds.tolist())]
         found = map_on_cores(
             lambda part: self._last(batch.take(part)), parts, threads=torch.get_num_threads()
@@ -85,7 +86,9 @@ class ModelScorer:
         ends = np.cumsum(lengths)
         positions = np.arange(len(items)) - np.repeat(ends - lengths, lengths)
         segments = np.repeat(np.arange(len(lengths)), lengths)
-        hidden, _ = self.model(self._row(items), self._row(segments), self._row(positions), form=self.form)
+        hidden, _ = self.model(
+            self._row(items), self._row(segments), self._row(positions), form=self.form.block
+        )
         last: Tensor = hidden[0, torch.from_numpy(ends - 1)]
         return last
 
@@ -94,18 +97,16 @@ class ModelScorer:
         for low in range(0, len(items), self.positions):
             piece = self._row(items[low : low + self.positions])
             positions = low + torch.arange(piece.shape[1], device=piece.device).unsqueeze(0)
-            hidden, state = self.model(piece, torch.zeros_like(piece), positions, state, form=self.form)
+            hidden, state = self.model(piece, torch.zeros_like(piece), positions, state, form=self.form.block)
         last: Tensor = hidden[:, -1]
         return last
 
     def _bidirectional(self, batch: HistoryBatch) -> Tensor:
-        lengths = np.minimum(batch.lengths, self.window)
-        items = np.zeros((len(batch), lengths.max()), np.int64)
-        for b, length in enumerate(lengths.tolist()):
-            items[b, :length] = batch[b][-length:]
+        items = np.concatenate([batch[b][-self.window :] for b in range(len(batch))])
+        lengths = torch.from_numpy(np.minimum(batch.lengths, self.window))
         device = self.model.embedding.weight.device
-        return self.model.last_hidden(
-            torch.from_numpy(items).to(device), torch.from_numpy(lengths).to(device)
+        return self.model.packed_last_hidden(
+            torch.from_numpy(items.astype(np.int64)).to(device), packing(lengths).to(device)
         )
 
     def _row(self, values: np.ndarray) -> Tensor:

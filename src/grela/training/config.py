@@ -40,6 +40,9 @@ class TrainingConfig:
     patience:        epochs without a better validation NDCG@10 before training stops; 0 never stops
     precision:       "bf16" forms products in bfloat16, sums and weights in float32; "auto" is bf16 where
                      the processor multiplies it, else "fp32"
+    kernels:         "compiled" computes blocks and softmax by C++ kernels, compiled on first use; "torch" by
+                     PyTorch's operators; "auto" is compiled where a compiler and the model allow it. They are
+                     equal, but dropout draws other places
     checkpoint_seconds: at most this long between two checkpoints
     """
 
@@ -58,6 +61,7 @@ class TrainingConfig:
     clip_norm: float = 1.0
     patience: int = 10
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    kernels: Literal["auto", "torch", "compiled"] = "auto"
     checkpoint_seconds: float = 60.0
     seed: int = 0
 
@@ -88,6 +92,8 @@ class TrainingConfig:
             raise ConfigError(f"histories is {self.histories!r}, expected 'windows' or 'carried'")
         if self.precision not in ("auto", "bf16", "fp32"):
             raise ConfigError(f"precision is {self.precision!r}, expected 'auto', 'bf16' or 'fp32'")
+        if self.kernels not in ("auto", "torch", "compiled"):
+            raise ConfigError(f"kernels is {self.kernels!r}, expected 'auto', 'torch' or 'compiled'")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed is {self.seed}, expected 0 to 2**63 - 1")
         if 0 < self.batch_positions < self.window:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from grela.errors import CheckpointError, ConfigError, TrainingError
+from grela.models.forms import choose_form
 from grela.models.recgrela import RecGRELA, State
 from grela.ops.losses.targets import Loss
 from grela.ops.parallel import map_on_cores
@@ -83,9 +84,10 @@ class Training:
         self.model, self.plan, self.config = model, plan, config
         self.folder, self.validate, self.listener, self.clock = folder, validate, listener, clock
         device = model.embedding.weight.device
+        self.form = choose_form(model, config.kernels)
         if loss is None:
             model.embedding.sparse = touches_few_rows(config)
-            loss = configured_loss(config, plan.sequences, model.config.num_items, device)
+            loss = configured_loss(config, plan.sequences, model.config.num_items, device, self.form.softmax)
         self.loss = loss
         self.optimisers = optimisers(model, config)
         self.dtype = product_dtype(config.precision, device)
@@ -100,6 +102,8 @@ class Training:
     def run(self) -> Progress:
         """Train to the end or to early stopping; returns the record of all epochs."""
         self._resume()
+        if self.form.why_not_compiled:
+            self.listener.notice(f"without compiled kernels, which are faster: {self.form.why_not_compiled}")
         while not self.progress.finished:
             self._train_epoch()
             self._end_epoch()
@@ -150,7 +154,13 @@ class Training:
         rng = torch.Generator(self.model.embedding.weight.device)
         rng.manual_seed(mixed_seed(mixed_seed(config.seed, self.progress.step), number))
         mean, left = row_loss(
-            self.model, row, rng, loss=self.loss, dtype=self.dtype, state=self.carried.get(number)
+            self.model,
+            row,
+            rng,
+            loss=self.loss,
+            dtype=self.dtype,
+            form=self.form.block,
+            state=self.carried.get(number),
         )
         loss = mean * (row.events / step.events)
         return loss.item(), torch.autograd.grad(loss, self.parameters), left
@@ -248,7 +258,9 @@ def total(gradients: list[Tensor]) -> Tensor:
     first, *others = gradients
     if first.is_sparse:
         indices = torch.cat([g._indices() for g in gradients], 1)
-        return torch.sparse_coo_tensor(indices, torch.cat([g._values() for g in gradients]), first.shape)
+        return torch.sparse_coo_tensor(
+            indices, torch.cat([g._values() for g in gradients]), first.shape, check_invariants=False
+        )
     for other in others:
         first += other
     return first

@@ -9,7 +9,7 @@ from grela.ops.losses.gbce import gbce
 from grela.ops.losses.negatives import ByFrequency, Negatives, Uniform
 from grela.ops.losses.sampled import classic_sampled_softmax, sampled_softmax
 from grela.ops.losses.scalable import scalable_cross_entropy
-from grela.ops.losses.softmax import softmax
+from grela.ops.losses.softmax import LossAndGradient, softmax
 from grela.ops.losses.targets import Loss
 from grela.ops.losses.without_seen import softmax_without_seen
 from grela.training.config import TrainingConfig
@@ -24,13 +24,20 @@ def touches_few_rows(config: TrainingConfig) -> bool:
 
 
 def configured_loss(
-    config: TrainingConfig, sequences: TrainingSequences, num_items: int, device: torch.device
+    config: TrainingConfig,
+    sequences: TrainingSequences,
+    num_items: int,
+    device: torch.device,
+    loss_and_gradient: LossAndGradient,
 ) -> Loss:
-    """The loss that `config` names, for a catalogue and the events that are trained on."""
+    """The loss that `config` names, for a catalogue and the events that are trained on.
+
+    `loss_and_gradient` computes a full softmax's block of logits.
+    """
     if config.loss == "softmax":
-        return softmax
+        return partial(softmax, loss_and_gradient=loss_and_gradient)
     if config.loss == "softmax_without_seen":
-        return softmax_without_seen
+        return partial(softmax_without_seen, loss_and_gradient=loss_and_gradient)
     if config.loss == "scalable_cross_entropy":
         return partial(scalable_cross_entropy, bucket_items=config.negatives)
     negatives: Negatives = Uniform(num_items)

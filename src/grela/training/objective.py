@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from grela.models.recgrela import RecGRELA, State
+from grela.nn.block import Block, BlockForm
 from grela.ops.losses.targets import Loss, Targets
 from grela.training.carried import detached, entering
-from grela.training.prefixes import PrefixStep
+from grela.training.prefixes import PrefixRow, PrefixStep
 from grela.training.sequences import Row
 from grela.training.streams import StreamRow
 from grela.training.windows import PackedRow
@@ -19,29 +20,39 @@ def row_loss(
     *,
     loss: Loss,
     dtype: torch.dtype,
+    form: BlockForm = Block.forward,
     state: State | None = None,
 ) -> tuple[Tensor, State | None]:
     """Mean `loss` of the row's targets, and the state of a history that the row leaves unfinished.
 
-    `state` is what the row before left, where this one goes on. Products in `dtype`, sums in float32.
+    `state` is what the row before left, where this one goes on. Products in `dtype`, sums in float32; `form`
+    computes the blocks.
     """
     device = model.embedding.weight.device
     with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-        hidden, targets, left = _predicting(model, row, rng, device, state)
+        hidden, targets, left = _predicting(model, row, rng, device, form, state)
     return loss(hidden.to(dtype), model.embedding.weight, targets, rng), left
 
 
 def _predicting(
-    model: RecGRELA, row: Row, rng: torch.Generator, device: torch.device, state: State | None
+    model: RecGRELA,
+    row: Row,
+    rng: torch.Generator,
+    device: torch.device,
+    form: BlockForm,
+    state: State | None,
 ) -> tuple[Tensor, Targets, State | None]:
     """The hidden states [P, D] that predict the row's targets, and the state that the row leaves, without its past."""
     if isinstance(row, PackedRow | StreamRow):
         before = entering(row, state) if isinstance(row, StreamRow) else None
         hidden, after = model(
-            row.items.to(device), row.segments.to(device), row.positions.to(device), before, rng
+            row.items.to(device), row.segments.to(device), row.positions.to(device), before, rng, form
         )
         left = detached(after) if isinstance(row, StreamRow) and row.unfinished else None
         return hidden.squeeze(0), Targets(row.targets.to(device), row.seen), left
+    if isinstance(row, PrefixRow):
+        hidden = model.packed_last_hidden(row.items.to(device), row.packing.to(device), rng)
+        return hidden, Targets(row.targets.to(device), row.seen), None
     if isinstance(row, PrefixStep):
         hidden = model.last_hidden(row.items.to(device), row.lengths.to(device), rng)
         return hidden, Targets(row.targets.to(device)), None

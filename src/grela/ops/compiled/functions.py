@@ -28,8 +28,9 @@ _SIGNATURES: dict[str, list[Any]] = {
     "add_dropout_grad": [_POINTER, *_DROPOUT, *[_SIZE] * 2, *[_POINTER] * 2],
     "mix": [*[_POINTER] * 6, *[_SIZE] * 5, _FLOAT, *[_POINTER] * 4],
     "mix_grad": [*[_POINTER] * 6, *[_SIZE] * 5, _FLOAT, *[_POINTER] * 8],
-    "softmax_grad": [*[_POINTER] * 2, *[_SIZE] * 2, *[_POINTER] * 3],
+    "softmax_grad": [*[_POINTER] * 2, *[_SIZE] * 2],
 }
+_DROPOUT_MASK: list[Any] = [*_DROPOUT, _SIZE, _SIZE, _POINTER]
 
 
 @cache
@@ -41,7 +42,7 @@ def kernel(name: str, dtype: torch.dtype) -> Any:
     return function
 
 
-def call(name: str, dtype: torch.dtype, *arguments: Tensor | float | int | None) -> Any:
+def call(name: str, dtype: torch.dtype, *arguments: Tensor | float | int) -> Any:
     """Call a kernel; tensors are passed by their address and must be contiguous."""
     return kernel(name, dtype)(*(x.data_ptr() if isinstance(x, Tensor) else x for x in arguments))
 
@@ -49,7 +50,7 @@ def call(name: str, dtype: torch.dtype, *arguments: Tensor | float | int | None)
 def dropout_mask(rate: float, seed: int, rows: int, columns: int) -> Tensor:
     """What the kernels multiply by at each place of a [rows, columns] matrix: 0 or 1 / (1 - rate)."""
     function = load_library().dropout_mask
-    function.argtypes = [*_DROPOUT, _SIZE, _SIZE, _POINTER]
+    function.argtypes = _DROPOUT_MASK
     function.restype = None
     mask = torch.empty(rows, columns)
     function(rate, seed, rows, columns, mask.data_ptr())

@@ -58,9 +58,8 @@
         mix_grad(Layer<T>{D, H, W, eps, vg, qk, turns, taps, taps_bias, {}}, segments, B, length, S, z, tail, grad_u, \
                  grad_vg, grad_qk, grad_taps, grad_taps_bias);                                                        \
     }                                                                                                                 \
-    extern "C" double softmax_grad_##NAME(T* logits, const int64_t* targets, int64_t P, int64_t N,                    \
-                                          const int32_t* history, const int64_t* start, const int64_t* end) {         \
-        return softmax_grad(logits, targets, P, N, history, start, end);                                              \
+    extern "C" double softmax_grad_##NAME(T* logits, const int64_t* targets, int64_t P, int64_t N) {                  \
+        return softmax_grad(logits, targets, P, N);                                                                   \
     }
 
 FOR_BOTH(DEFINE)

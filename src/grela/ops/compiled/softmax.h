@@ -30,10 +30,9 @@ inline void put(bfloat16* to, float x) {
 }
 
 // logits [P, N] become the gradient of the summed loss by them, softmax - onehot(target); returns the loss.
-// Where `seen` is given, row p leaves out the items history[start[p]:end[p]], counted from 1, but its target.
+// A logit of -inf is no candidate.
 template <class T>
-double softmax_grad(T* logits, const int64_t* targets, int64_t P, int64_t N, const int32_t* history,
-                    const int64_t* start, const int64_t* end) {
+double softmax_grad(T* logits, const int64_t* targets, int64_t P, int64_t N) {
     static thread_local std::vector<float> wide;
     const int64_t whole = N / LANES * LANES, padded = whole + LANES;
     wide.resize(padded);
@@ -44,13 +43,12 @@ double softmax_grad(T* logits, const int64_t* targets, int64_t P, int64_t N, con
         const int64_t target = targets[p];
         const float aim = scalar(out[target]);
         for (int64_t c = whole; c < padded; ++c) row[c] = c < N ? scalar(out[c]) : -INFINITY;
-        for (int64_t c = 0; c < whole; c += LANES) store(row + c, load(out + c));
-        if (history) {
-            for (int64_t e = start[p]; e < end[p]; ++e) row[history[e] - 1] = -INFINITY;
-            row[target] = aim;
-        }
         Floats top = load(row + whole);
-        for (int64_t c = 0; c < whole; c += LANES) top = larger(load(row + c), top);
+        for (int64_t c = 0; c < whole; c += LANES) {
+            const Floats x = load(out + c);
+            store(row + c, x);
+            top = larger(x, top);
+        }
         float most = top[0];
         for (int i = 1; i < LANES; ++i) most = top[i] > most ? top[i] : most;
         Floats total{};
