@@ -332,7 +332,7 @@ def test_a_disk_that_is_full_at_the_end_says_what_to_do(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
+        patch.setattr("grela.models.io.write_tensors", full)
         with pytest.raises(RunError, match=r"cannot write .*No space left .*make room and repeat"):
             Recommender.fit(log(), config=small_config(), out=tmp_path / "run")
     assert "unfinished" in refused(tmp_path / "run")

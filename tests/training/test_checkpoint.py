@@ -130,11 +130,11 @@ def two_written(tmp_path):
 
 
 def test_a_failing_write_leaves_the_last_checkpoint_whole(two_written, monkeypatch):
-    def full(path, content):
-        path.write_bytes(content[:50])
+    def full(path, tensors, metadata):
+        path.write_bytes(bytes(50))
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "write_synced", full)
+    monkeypatch.setattr(module, "write_tensors", full)
     assert_failed_write_leaves_the_last_whole(two_written, "No space left on device")
 
 

@@ -11,12 +11,13 @@ from typing import get_type_hints
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load_file
 from torch import Tensor
 
 from grela.errors import ConfigError, ModelError
 from grela.models.recgrela import RecGRELA, RecGRELAConfig
 from grela.models.reference import ReferenceConfig, ReferenceRecGRELA, reference_model
+from grela.models.tensors import write_tensors
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
@@ -59,9 +60,8 @@ def read_reference(path: Path) -> dict[str, Tensor]:
 
 def save_model(model: Model, folder: Path) -> None:
     """Write the model into an existing folder; OSError where it cannot be written."""
-    weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
-    description = {"model": type(model).__name__, "config": asdict(model.config), "sha256": _digest(weights)}
-    (folder / WEIGHTS).write_bytes(weights)
+    digest = write_tensors(folder / WEIGHTS, model.state_dict(), {})
+    description = {"model": type(model).__name__, "config": asdict(model.config), "sha256": digest}
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
 
@@ -69,11 +69,12 @@ def load_model(folder: Path) -> Model:
     """Read what `save_model` wrote; raises ModelError saying what is missing, damaged or does not fit."""
     config, digest = _description(folder / DESCRIPTION)
     try:
-        content = (folder / WEIGHTS).read_bytes()
-        weights = load(content)
+        weights = load_file(folder / WEIGHTS)
+        with open(folder / WEIGHTS, "rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, SafetensorError) as error:
         raise ModelError(f"cannot read {folder / WEIGHTS}: {error}; restore it or fit again") from error
-    if _digest(content) != digest:
+    if found != digest:
         raise ModelError(
             f"{folder / WEIGHTS} is not the file that {folder / DESCRIPTION} describes (sha256 {digest}): "
             "it was changed or is of another run; restore it or fit again"
@@ -86,10 +87,6 @@ def load_model(folder: Path) -> Model:
             f"{folder / WEIGHTS} does not fit {folder / DESCRIPTION}: {error}; restore them or fit again"
         ) from error
     return model
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _empty_model(config: RecGRELAConfig | ReferenceConfig) -> Model:

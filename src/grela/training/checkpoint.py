@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from grela.errors import CheckpointError
+from grela.models.tensors import chunks, write_tensors
 
 CURRENT = "checkpoint.safetensors"
 PREVIOUS = "checkpoint.previous.safetensors"
@@ -33,12 +32,11 @@ class Checkpoint:
 
 def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     """Put `checkpoint` in the folder; raises CheckpointError, leaving the last one whole, if that fails."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-    progress = json.dumps(checkpoint.progress)
+    tensors, progress = checkpoint.tensors, json.dumps(checkpoint.progress)
     metadata = {"progress": progress, "digest": _digest(tensors, progress)}
     current, fresh = folder / CURRENT, folder / (CURRENT + ".part")
     try:
-        write_synced(fresh, save(tensors, metadata))
+        write_tensors(fresh, tensors, metadata)
         if current.exists():
             os.replace(current, folder / PREVIOUS)
         os.replace(fresh, current)
@@ -80,14 +78,6 @@ def remove_checkpoints(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def write_synced(path: Path, content: bytes) -> None:
-    """Write and sync to the disk, so that a rename after it never exposes a half-written file."""
-    with open(path, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def sync_folder(folder: Path) -> None:
     """Make the folder's renames durable, where the system can."""
     if os.name == "posix":
@@ -111,5 +101,6 @@ def _digest(tensors: Mapping[str, Tensor], progress: str) -> str:
     digest = hashlib.sha256(progress.encode())
     for name in sorted(tensors):
         digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)}".encode())
-        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes())
+        for part in chunks(tensors[name]):
+            digest.update(part)
     return digest.hexdigest()
