@@ -3,9 +3,11 @@
 import pytest
 import torch
 from model_cases import HEADS, ITEMS, LAYERS, arrays, causal_hidden, draw_items, row, trained_size_model
+from torch.nn.utils.rnn import pad_sequence
 
 from grela.errors import ConfigError
 from grela.models.recgrela import RecGRELA, RecGRELAConfig
+from grela.ops.packing import packing
 from reference import naive_recgrela
 
 ABLATIONS = [{}, {"rotation": False}, {"local_branch": False}, {"gate": False}, {"learned_positions": 5}]
@@ -145,6 +147,38 @@ def test_padding_never_changes_a_result(form):
     torch.testing.assert_close(model.last_hidden(items, lengths), alone, **CLOSE)
 
 
+@pytest.mark.parametrize("settings", [*ABLATIONS, {"layers": 1}, {"taps": 1}], ids=str)
+@pytest.mark.parametrize("lengths", [[1], [1, 1, 2], [3, 1, 40, 2, 33, 64]], ids=str)
+def test_packed_prefixes_equal_padded_ones_in_values_and_gradients(settings, lengths):
+    model = trained_size_model(form="bidirectional", **settings)
+    histories = [draw_items(n, seed=n + b) for b, n in enumerate(lengths)]
+    padded = model.last_hidden(pad_sequence(histories, batch_first=True), torch.tensor(lengths))
+    packed = model.packed_last_hidden(torch.cat(histories), packing(torch.tensor(lengths)))
+    torch.testing.assert_close(packed, padded, **CLOSE)
+    weights = torch.randn(packed.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    for found, expected in zip(
+        *(torch.autograd.grad((x * weights).sum(), list(model.parameters())) for x in (packed, padded)),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-8)
+
+
+def test_packed_prefixes_drop_each_its_own():
+    """Drop path is one draw a history; dropout repeats with its seed."""
+    model = trained_size_model(form="bidirectional", dropout=0.0, drop_path=0.5, layers=1)
+    items = torch.cat([draw_items(6)] * 40)
+    packed = packing(torch.tensor([6] * 40))
+    plain = model.packed_last_hidden(items, packed)
+    a, b, c = (
+        model.packed_last_hidden(items, packed, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+    )
+    assert torch.equal(a, b)
+    assert not torch.isclose(a, c).all()
+    kinds = {tuple(row.tolist()) for row in (a * 1e6).round()}
+    assert len(kinds) == 2
+    assert not torch.isclose(a, plain).all(-1).any()
+
+
 @pytest.mark.parametrize("settings", [{}, {"learned_positions": 5}], ids=str)
 @torch.no_grad()
 def test_any_length_works_whole_and_by_steps(settings):
@@ -185,6 +219,8 @@ def test_a_model_refuses_the_other_forms_calls():
     items = draw_items(1, 4)
     with pytest.raises(ConfigError, match="this model is causal"):
         causal.whole(items, torch.tensor([4]))
+    with pytest.raises(ConfigError, match="this model is causal"):
+        causal.packed_last_hidden(items[0], packing(torch.tensor([4])))
     with pytest.raises(ConfigError, match="this model is bidirectional"):
         both_ways(items, torch.zeros_like(items), torch.arange(4).unsqueeze(0))
     with pytest.raises(ConfigError, match="this model is bidirectional"):

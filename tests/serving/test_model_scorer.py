@@ -88,20 +88,19 @@ def test_causal_reads_beyond_the_window_and_bidirectional_does_not(histories):
     assert np.array_equal(a, b)
 
 
-def test_padded_batches_stay_within_the_budget(monkeypatch):
-    """One long history among many short ones does not pad them all beyond it."""
+def test_bidirectional_rows_are_full_and_stay_within_the_budget(monkeypatch):
+    """A long history among many short ones takes no more than its own events."""
     model, sizes = make_model("bidirectional"), []
-    original = model.last_hidden
+    original = model.packed_last_hidden
 
-    def watched(items, lengths):
-        sizes.append(items.numel())
-        return original(items, lengths)
+    def watched(items, packing):
+        sizes.append(len(items))
+        return original(items, packing)
 
-    monkeypatch.setattr(model, "last_hidden", watched)
+    monkeypatch.setattr(model, "packed_last_hidden", watched)
     histories = [np.ones(20 if b == 30 else 1, np.int32) for b in range(60)]
-    ModelScorer(model, window=WINDOW, positions=100).scores(HistoryBatch.of(histories))
-    assert len(sizes) > 1
-    assert max(sizes) <= 100
+    ModelScorer(model, window=WINDOW, positions=50).scores(HistoryBatch.of(histories))
+    assert sorted(sizes) == [29, 50]
 
 
 @FORMS

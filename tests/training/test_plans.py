@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grela.training import windows
+from grela.training import prefixes, windows
 from grela.training.bounds import greedy_bounds, padded_bounds
-from grela.training.prefixes import PrefixPlan, PrefixStep
+from grela.training.prefixes import PrefixPlan, PrefixStep, dealt
 from grela.training.sequences import TrainingSequences
 from grela.training.windows import WindowPlan
 
@@ -40,7 +40,8 @@ TENSORS = ("items", "targets", "segments", "positions", "lengths")
 
 def contents(step) -> list:
     """All tensors of a step, as lists."""
-    return [[value.tolist() for name, value in vars(row).items() if name in TENSORS] for row in step.rows]
+    rows = [vars(row) | (vars(row.packing) if hasattr(row, "packing") else {}) for row in step.rows]
+    return [[value.tolist() for name, value in row.items() if name in TENSORS] for row in rows]
 
 
 plans = {
@@ -116,14 +117,30 @@ def test_prefix_steps_are_the_right_slices_with_every_target_once(lengths, windo
     plan = PrefixPlan(s, window, window + extra, seed)
     steps = list(plan.epoch(epoch))
     assert len(steps) == plan.steps(epoch)
-    assert sorted(t for step in steps for t in step.targets.tolist()) == expected_targets(s)
+    rows = [row for step in steps for row in step.rows]
+    assert sorted(t for row in rows for t in row.targets.tolist()) == expected_targets(s)
     for step in steps:
-        assert step.items.numel() <= window + extra
-        assert step.events == len(step.targets)
-        for items, length, target in zip(step.items, step.lengths, step.targets.tolist(), strict=True):
-            first = max(int(s.start[user_of(s, target)]) + 1, target - window)
-            assert items[:length].tolist() == list(range(first, target))
-            assert not items[length:].any()
+        assert sum(len(row.items) for row in step.rows) <= window + extra
+        assert step.events == sum(len(row.targets) for row in step.rows)
+    for row in rows:
+        prefixes = row.items.split(row.packing.lengths.tolist())
+        for b, (items, target) in enumerate(zip(prefixes, row.targets.tolist(), strict=True)):
+            beginning = int(s.start[user_of(s, target)]) + 1
+            assert items.tolist() == list(range(max(beginning, target - window), target))
+            seen = row.seen.history[row.seen.start[b] : row.seen.end[b]]
+            assert seen.tolist() == list(range(beginning, target))
+
+
+def test_rows_of_a_prefix_step_are_about_equal_and_worth_a_thread(monkeypatch):
+    s = sequences([3, 60, 33, 7, 80] * 8)
+    assert {len(step.rows) for step in PrefixPlan(s, 50, 1_000, 0).epoch(0)} == {1}
+    monkeypatch.setattr(prefixes, "LEAST_POSITIONS", 200)
+    for batch_positions, window, rows in ((399, 50, 1), (800, 50, 4), (4_000, 50, 4), (900, 300, 3)):
+        *full, _ = PrefixPlan(s, window, batch_positions, 0).epoch(0)
+        for step in full:
+            sizes = [len(row.items) for row in step.rows]
+            assert len(sizes) == rows
+            assert max(sizes) - min(sizes) <= 50
 
 
 @pytest.mark.parametrize("make", PLANS)
@@ -163,14 +180,20 @@ def test_histories_too_short_for_a_target_give_no_step(make):
     assert list(plan.epoch(0)) == []
 
 
-def test_samples_of_like_length_share_a_step():
-    """Padding stays a small part of what a prefix step computes."""
+def test_prefix_steps_are_full():
+    """All but the last lack less than one prefix."""
     steps = list(PrefixPlan(sequences([60] * 40), 50, 500, 0).epoch(0))
-    padded, real = (
-        sum(int(f(step)) for step in steps)
-        for f in (lambda step: step.items.numel(), lambda step: step.lengths.sum())
-    )
-    assert padded < 1.15 * real
+    assert all(450 < sum(len(row.items) for row in step.rows) <= 500 for step in steps[:-1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=40), rows=st.integers(1, 5))
+def test_dealt_lengths_are_all_there_in_rows_of_about_equal_sum(lengths, rows):
+    hands = dealt(np.array(lengths), rows)
+    assert sorted(np.concatenate(hands).tolist()) == list(range(len(lengths)))
+    assert all(len(hand) for hand in hands)
+    sizes = [sum(lengths[i] for i in hand) for hand in hands]
+    assert max(sizes) - min(sizes) <= max(lengths)
 
 
 def test_a_prefix_at_the_very_end_of_the_log_reads_nothing_beyond_it():

@@ -15,8 +15,14 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, silu
 
 from grela.ops.feature_map import positive_features
-from grela.ops.linear_attention import AttentionState, bidirectional, chunked, step
-from grela.ops.linear_attention.packed import packed_bidirectional, packed_bidirectional_last
+from grela.ops.linear_attention import (
+    AttentionState,
+    bidirectional,
+    chunked,
+    packed_bidirectional,
+    packed_bidirectional_last,
+    step,
+)
 from grela.ops.packing import Packing
 from grela.ops.rotary import rotate
 from grela.ops.short_conv import short_conv, short_conv_step
@@ -102,9 +108,11 @@ class GatedLinearAttention(nn.Module):
         query_rot, key_rot = query, key
         if self.rotation:
             query_rot, key_rot = rotate(query, turns.index_select(0, packing.last)), rotate(key, turns)
-        parts = (y.unflatten(-1, (self.heads, -1)) for y in (query, key, query_rot, key_rot, value.to(wide)))
+        q, k, q_rot, k_rot, v = (
+            y.unflatten(-1, (self.heads, -1)) for y in (query, key, query_rot, key_rot, value.to(wide))
+        )
         with torch.autocast(x.device.type, enabled=False):
-            attended = packed_bidirectional_last(*parts, packing, eps=self.eps)
+            attended = packed_bidirectional_last(q, k, q_rot, k_rot, v, packing, eps=self.eps)
         local = self._local_at_last(value.to(wide), packing)
         gate = self._gate(x.squeeze(0).index_select(0, packing.last))
         return Branches(*(branch.unsqueeze(0) for branch in (attended.flatten(1), local, gate)))

@@ -6,7 +6,7 @@ here is a gather, and so is its gradient, and sums run in the order of the posit
 every device.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -38,14 +38,16 @@ class Packing:
 
     def to(self, device: torch.device) -> "Packing":
         """The same on `device`."""
-        values = (getattr(self, field.name) for field in fields(self))
-        return Packing(*(x.to(device, non_blocking=True) if isinstance(x, Tensor) else x for x in values))
+        tensors = {name: x for name, x in vars(self).items() if isinstance(x, Tensor)}
+        moved = {name: x.to(device, non_blocking=True) for name, x in tensors.items()}
+        return Packing(longest=self.longest, **moved)
 
 
 def packing(lengths: Tensor) -> Packing:
     """The packing of histories of these lengths, int64 [B] from 1, in their order; made on the lengths' device."""
     longest, total, device = int(lengths.max()), int(lengths.sum()), lengths.device
-    size = min(LARGEST_CHUNK, 1 << (total // len(lengths)).bit_length())
+    # At most the mean length, so that idle places are fewer than positions.
+    size = min(LARGEST_CHUNK, 1 << ((total // len(lengths)).bit_length() - 1))
     ends = lengths.cumsum(0)
     segments = torch.repeat_interleave(torch.arange(len(lengths), device=device), lengths, output_size=total)
     positions = torch.arange(total, device=device) - (ends - lengths)[segments]

@@ -1,6 +1,6 @@
 """Bidirectional training: one sample per prefix, gathered from the flat events when its step comes.
 
-So prefixes are never materialised, and samples of like length share a step.
+So prefixes are never materialised, and a step holds as many as fit, one after the other without padding.
 """
 
 from collections.abc import Iterator
@@ -10,14 +10,54 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grela.training.bounds import padded_bounds
+from grela.ops.losses.targets import SeenItems
+from grela.ops.packing import packing
+from grela.training.bounds import greedy_bounds
 from grela.training.sequences import TrainingSequences
 
-# B samples, T positions of the longest sample, S samples of an epoch
+# B samples, P positions of a row, T positions of the longest sample, S samples of an epoch
+
+ROWS = 4
+LEAST_POSITIONS = 2_048
+
+
+class PrefixRow:
+    """B prefixes one after the other in P positions, each with the item that follows it.
+
+    items [P] and `packing` are the model's input; targets [B] the next items; `seen` what each prefix's user has met
+    up to it, from the beginning of the history and not of the window.
+    """
+
+    def __init__(self, items: np.ndarray, begin: np.ndarray, start: np.ndarray, length: np.ndarray) -> None:
+        end = np.cumsum(length)
+        at = np.repeat(start - (end - length), length) + np.arange(end[-1])
+        self.items: Tensor = torch.from_numpy(items[at].astype(np.int64))
+        self.packing = packing(torch.from_numpy(length))
+        self.targets = torch.from_numpy(items[start + length].astype(np.int64))
+        self.seen = SeenItems(
+            torch.from_numpy(items), torch.from_numpy(begin), torch.from_numpy(start + length)
+        )
+
+    @property
+    def events(self) -> int:
+        """Targets in this row."""
+        return len(self.targets)
+
+
+@dataclass(frozen=True, eq=False)
+class PackedPrefixes:
+    """One bidirectional step."""
+
+    rows: list[PrefixRow]
+
+    @property
+    def events(self) -> int:
+        """Targets in this step."""
+        return sum(row.events for row in self.rows)
 
 
 class PrefixStep:
-    """One bidirectional step: B prefixes [B, T], padded on the right, each with the item that follows it."""
+    """B prefixes [B, T] padded on the right: the plain form, which the packed one is tested and measured against."""
 
     def __init__(self, items: np.ndarray, start: np.ndarray, length: np.ndarray) -> None:
         at = np.minimum(start[:, None] + np.arange(length.max()), (start + length)[:, None])
@@ -41,8 +81,9 @@ class PrefixStep:
 class PrefixPlan:
     """Bidirectional steps: every event but each history's first is the target of one sample, as in the paper.
 
-    A sample's history is the at most `window` events before its target. Samples are shuffled, sorted by
-    length within pools of 64 steps so that little is padded, and the steps shuffled again.
+    A sample's history is the at most `window` events before its target. Samples are shuffled, whatever their length:
+    each step is a fair draw of the epoch's samples, of at most `batch_positions` positions. It has up to `ROWS` rows
+    of about equal size, which can be computed side by side.
     """
 
     sequences: TrainingSequences
@@ -52,28 +93,34 @@ class PrefixPlan:
 
     def steps(self, epoch: int) -> int:
         """How many steps the epoch has."""
-        return len(self._arrange(epoch)[1])
+        return len(self._arrange(epoch)[1]) - 1
 
-    def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[PrefixStep]:
+    def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[PackedPrefixes]:
         """The epoch's steps from number `skip` on."""
-        target, steps, first = self._arrange(epoch)
-        for low, high in steps[skip:]:
-            at = target[low:high]
-            start = np.maximum(first[low:high], at - self.window)
-            yield PrefixStep(self.sequences.items, start, at - start)
+        (target, begin, length), bounds = self._arrange(epoch)
+        rows = max(1, min(ROWS, self.batch_positions // max(self.window, LEAST_POSITIONS)))
+        items = self.sequences.items
+        for low, high in zip(bounds[skip:-1].tolist(), bounds[skip + 1 :].tolist(), strict=True):
+            parts = [low + part for part in dealt(length[low:high], rows)]
+            yield PackedPrefixes(
+                [PrefixRow(items, begin[p], target[p] - length[p], length[p]) for p in parts]
+            )
 
-    def _arrange(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Target places [S] in their order, (low, high) of each step, and where each sample's user starts [S]."""
+    def _arrange(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Samples in their order as (target's place, history's beginning, length) [3, S]; bounds of the steps."""
         rng = np.random.default_rng([self.seed, epoch])
         counts = np.maximum(0, self.sequences.end - self.sequences.start - 1)
-        first = np.repeat(self.sequences.start, counts)
-        target = first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
+        begin = np.repeat(self.sequences.start, counts)
+        target = begin + 1 + np.arange(len(begin)) - np.repeat(np.cumsum(counts) - counts, counts)
         order = rng.permutation(len(target))
-        length = np.minimum(target - first, self.window)
-        pool = 64 * max(1, self.batch_positions // self.window)
-        for low in range(0, len(order), pool):
-            part = order[low : low + pool]
-            order[low : low + pool] = part[np.argsort(length[part], kind="stable")]
-        bounds = padded_bounds(length[order], self.batch_positions)
-        steps = np.stack((bounds[:-1], bounds[1:]), 1)
-        return target[order], steps[rng.permutation(len(steps))], first[order]
+        target, begin = target[order], begin[order]
+        length = np.minimum(target - begin, self.window)
+        return np.stack((target, begin, length)), greedy_bounds(length, self.batch_positions)
+
+
+def dealt(length: np.ndarray, rows: int) -> list[np.ndarray]:
+    """Which of the lengths each row gets, of about equal sums: from long to short, to and fro. No row is empty."""
+    by_length = np.argsort(-length, kind="stable")
+    turn = np.arange(len(length)) % (2 * rows)
+    row = np.minimum(turn, 2 * rows - 1 - turn)
+    return [by_length[row == r] for r in range(min(rows, len(length)))]

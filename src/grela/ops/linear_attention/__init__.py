@@ -4,7 +4,8 @@
 
 `naive` is the definition and builds the T x T matrix. `chunked` (linear in T, for training), `recurrent`
 (one position after the other) and `step` (one event) are equal to it in values, final state and gradients.
-`bidirectional` lets s run over the whole history instead: the paper's form, which cannot stream.
+`bidirectional` lets s run over the whole history instead: the paper's form, which cannot stream;
+`packed_bidirectional` is the same for histories one after the other without padding.
 
 Source: Hu et al., arXiv 2506.13315, section 4.
 """
@@ -12,7 +13,19 @@ Source: Hu et al., arXiv 2506.13315, section 4.
 from grela.ops.linear_attention.bidirectional import bidirectional
 from grela.ops.linear_attention.chunked import chunked
 from grela.ops.linear_attention.naive import naive
+from grela.ops.linear_attention.packed import packed_bidirectional, packed_bidirectional_last
 from grela.ops.linear_attention.recurrent import recurrent, step
 from grela.ops.linear_attention.state import EPS, AttentionState, empty_state
 
-__all__ = ["EPS", "AttentionState", "bidirectional", "chunked", "empty_state", "naive", "recurrent", "step"]
+__all__ = [
+    "EPS",
+    "AttentionState",
+    "bidirectional",
+    "chunked",
+    "empty_state",
+    "naive",
+    "packed_bidirectional",
+    "packed_bidirectional_last",
+    "recurrent",
+    "step",
+]
