@@ -64,7 +64,23 @@ def table(saved: Record) -> str:
     both = saved["commits"].get(THAT) is not None
     header = ["case", "events/s", "(low to high)", "peak MB"]
     header += ["events/s before", "peak MB before", "faster by", "(low to high)", "memory"] if both else []
-    return _markdown(header, [_row(record, both) for record in saved["cases"]]) + disturbance(saved)
+    return (
+        _markdown(header, [_row(record, both) for record in saved["cases"]])
+        + sampled(saved)
+        + disturbance(saved)
+    )
+
+
+def sampled(saved: Record) -> str:
+    """A line on runs that are a part of an epoch: causal steps are all alike, others are not; else nothing."""
+    runs = [run for r in saved["cases"] for s in (THIS, THAT) if s in r for run in r[s]["repeats"]]
+    steps = [run["steps"] for run in runs if run["whole_epochs"] == 0]
+    if not steps:
+        return ""
+    return (
+        f"\n\nIn {len(steps)} of {len(runs)} runs the epoch was cut short, after {min(steps)} steps at the least: a "
+        "sample of it. More --seconds make it larger."
+    )
 
 
 def disturbance(saved: Record) -> str:

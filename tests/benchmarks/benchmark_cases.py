@@ -9,8 +9,11 @@ from comparison import THIS, case_record
 BASE = Case(form="causal", device="cpu", threads=2)
 
 
-def run_of(rate: float, peak: int = 500_000_000, others: float | None = 0.0) -> dict[str, float | None]:
-    return {"events_per_second": rate, "peak_bytes": peak, "others": others}
+def run_of(
+    rate: float, peak: int = 500_000_000, others: float | None = 0.0, epochs: int = 1
+) -> dict[str, float | None]:
+    run = {"events_per_second": rate, "peak_bytes": peak, "others": others}
+    return run | {"steps": 7, "whole_epochs": epochs}
 
 
 def saved_run(rates: dict[Case, list[float]], *, commit: str = "abc") -> dict:

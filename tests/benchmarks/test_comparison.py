@@ -69,3 +69,9 @@ def test_a_table_says_in_how_many_runs_the_machine_was_busy_with_others():
     assert "in 1 of 3 runs other processes took more than 5% of its cores, 40% at most" in table(saved)
     saved = saved_run({BASE: [100.0]})
     assert "quiet" not in table(saved)
+
+
+def test_a_table_says_which_rates_are_of_a_part_of_an_epoch():
+    saved = saved_run({}) | {"cases": [case_record(BASE, {THIS: [run_of(9.0), run_of(9.0, epochs=0)]}, {})]}
+    assert "In 1 of 2 runs the epoch was cut short, after 7 steps at the least" in table(saved)
+    assert "cut short" not in table(saved_run({BASE: [100.0]}))
