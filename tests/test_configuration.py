@@ -109,6 +109,10 @@ def test_a_value_of_another_type_is_refused_by_name(section, name, value):
         ({"model": {"num_items": 5}}, "num_items is 5, but the log decides it; leave it out"),
         ({"model": {"dropout": 1}}, "dropout is 1.0"),
         ({"model": {"form": "sideways"}}, "form is 'sideways'"),
+        (
+            {"model": {"form": "bidirectional"}, "training": {"histories": "carried"}},
+            "a bidirectional model has no state to carry",
+        ),
         ({"preparation": {"repeats": "twice"}}, "repeats is 'twice', expected one of"),
         ({"preparation": {"min_user_events": 0}}, "min_user_events is 0"),
         ({"split": {"kind": "random"}}, "split kind is 'random'"),

@@ -53,10 +53,20 @@ def test_another_seed_gives_other_weights():
     assert not same_weights(other, fitted())
 
 
-def test_what_was_learnt_beats_popularity():
-    more = Recommender.fit(log(users=60), config=small_config(training={"epochs": 12, "learning_rate": 0.02}))
+@pytest.mark.parametrize("histories", ["windows", "carried"])
+def test_what_was_learnt_beats_popularity(histories):
+    training = {"epochs": 12, "learning_rate": 0.02, "histories": histories}
+    more = Recommender.fit(log(users=60), config=small_config(training=training))
     found, floor = more.evaluate().unfiltered["ndcg@10"], more.evaluate_popularity().unfiltered["ndcg@10"]
     assert found > floor + 0.1
+
+
+def test_histories_with_their_state_carried_train_another_model():
+    cut, carried = (
+        Recommender.fit(log(length=40), config=small_config(training={"histories": histories}))
+        for histories in ("windows", "carried")
+    )
+    assert not same_weights(cut, carried)
 
 
 def test_a_known_user_is_recommended_what_his_history_is():

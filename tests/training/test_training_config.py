@@ -21,6 +21,7 @@ from grela.training.config import TrainingConfig
         ("clip_norm", 0.0),
         ("patience", -1),
         ("precision", "fp8"),
+        ("histories", "whole"),
         ("checkpoint_seconds", -1.0),
         ("seed", -1),
         ("seed", 2**63),
