@@ -44,6 +44,7 @@ from synthetic import ML_1M_ITEMS, histories
 from torch.nn.functional import pad
 
 POSITIONS = 6_400
+ROWS = 4
 
 
 @dataclass
@@ -70,6 +71,18 @@ class Way:
         return self.events / self.seconds
 
 
+@dataclass(frozen=True)
+class PaddedStep:
+    """A step of padded prefixes, in as many rows as the other ways have, so that no way leaves a core idle."""
+
+    rows: list[PrefixStep]
+
+    @property
+    def events(self) -> int:
+        """Targets in this step."""
+        return sum(row.events for row in self.rows)
+
+
 def one_pass(sequences: TrainingSequences, config: TrainingConfig, count: int) -> Way:
     """Every position of a history in one pass."""
     plan = WindowPlan(sequences, config.window, config.batch_positions, config.seed)
@@ -92,9 +105,13 @@ def padded_prefixes(sequences: TrainingSequences, config: TrainingConfig, count:
     for _ in range(count + 1):
         at = rng.choice(targets, config.batch_positions // config.window, replace=False)
         start = np.maximum(first[at], at - config.window)
-        step = PrefixStep(sequences.items, start, at - start)
-        step.items = pad(step.items, (0, config.window - step.items.shape[1]))
-        steps.append(step)
+        rows = [
+            PrefixStep(sequences.items, start[part], (at - start)[part])
+            for part in np.array_split(np.arange(len(at)), ROWS)
+        ]
+        for row in rows:
+            row.items = pad(row.items, (0, config.window - row.items.shape[1]))
+        steps.append(PaddedStep(rows))
     return Way("padded prefixes", trainer("bidirectional", plan, config), steps)
 
 
