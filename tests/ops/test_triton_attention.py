@@ -38,7 +38,7 @@ def draw_arguments(length, keys, values, *, seed=0, batch=B, heads=H):
 def results(form, given, weights, segments, dtype, device, *, state_dtype=None, **options):
     """Values and gradients of `form` with inputs of `dtype`."""
     leaves = {
-        name: x.to(device, (state_dtype or dtype) if name in "Sz" else dtype).requires_grad_()
+        name: x.to(device, (state_dtype or dtype) if name in "Sz" else dtype).clone().requires_grad_()
         for name, x in given.items()
     }
     *inputs, S, z = leaves.values()

@@ -2,8 +2,8 @@
 
     attention.py     causal linear attention                 = linear_attention.naive
     features.py      elu(x) + 1 and rotation of q and k      = feature_map.positive_features, rotary.rotate
-    gated_conv.py    (attended + silu(conv(v))) * silu(g)    = short_conv and the products around it
-    cross_entropy.py full softmax with its projection        = cross_entropy.naive_softmax_loss
+    gated_conv.py    (attended + silu(conv(v))) * silu(g)    = short_conv.short_conv and the products around it
+    softmax.py       softmax loss and gradient of logits     = losses.softmax.softmax_loss_and_gradient
 
 Each has its kernels in `*_kernels.py`. Triton is optional: only these modules import it, and nothing imports
 them unless asked. With TRITON_INTERPRET=1 set before the first import the kernels run on a CPU, slowly, to be
