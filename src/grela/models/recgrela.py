@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from grela.errors import ConfigError
 from grela.nn.attention import GatedLinearAttention, LayerState
-from grela.nn.block import LAYER_NORM_EPS, Block, BlockForm
+from grela.nn.block import LAYER_NORM_EPS, Block, BlockForm, PackedForm
 from grela.nn.init import initialise
 from grela.ops.dropout import dropout
 from grela.ops.linear_attention import EPS, empty_state
@@ -138,14 +138,21 @@ class RecGRELA(nn.Module):
         return self.each_block()[-1].last(x, turns, present, lengths, rng)
 
     def packed_last_hidden(
-        self, items: Tensor, packing: Packing, rng: torch.Generator | None = None
+        self,
+        items: Tensor,
+        packing: Packing,
+        rng: torch.Generator | None = None,
+        form: PackedForm = Block.packed,
     ) -> Tensor:
-        """Bidirectional: `last_hidden` [B, D] of histories one after the other without padding, items int [P]."""
+        """Bidirectional: `last_hidden` [B, D] of histories one after the other without padding, items int [P].
+
+        `form` computes all blocks but the last, which is computed where it is needed alone.
+        """
         self._must_be("bidirectional")
         turns = self._turns(torch.arange(packing.longest, device=items.device))[packing.positions]
         x = self.embed(items, packing.positions, rng).unsqueeze(0)
         for block in self.each_block()[:-1]:
-            x = block.packed(x, turns, packing, rng)
+            x = form(block, x, turns, packing, rng)
         return self.each_block()[-1].packed_last(x, turns, packing, rng).squeeze(0)
 
     def step(self, items: Tensor, state: State) -> tuple[Tensor, State]:

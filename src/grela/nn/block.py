@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from grela.nn.attention import Branches, GatedLinearAttention, LayerState
 from grela.nn.feed_forward import FeedForward
-from grela.ops.dropout import drop_path
+from grela.ops.dropout import drop_path, keep_mask
 from grela.ops.packing import Packing
 
 LAYER_NORM_EPS = 1e-12
@@ -69,16 +69,22 @@ class Block(nn.Module):
     ) -> Tensor:
         """`whole` of histories one after the other: x [1, P, D] gives [1, P, D]."""
         y = self.attention.mix(self.attention.packed(self.attention_norm(x), turns, packing))
-        return self._join(x, drop_path(y, self.drop_path, packing.segments.unsqueeze(0), rng), rng)
+        if rng is not None:
+            y = y * self.kept_paths(packing, rng).index_select(0, packing.segments).unsqueeze(1)
+        return self._join(x, y, rng)
 
     def packed_last(
         self, x: Tensor, turns: Tensor, packing: Packing, rng: torch.Generator | None = None
     ) -> Tensor:
         """`packed` at each history's last event alone, [1, B, D]."""
         y = self.attention.mix(self.attention.packed_last(self.attention_norm(x), turns, packing))
-        histories = torch.arange(y.shape[1], device=x.device).unsqueeze(0)
-        at_last = x.index_select(1, packing.last)
-        return self._join(at_last, drop_path(y, self.drop_path, histories, rng), rng)
+        if rng is not None:
+            y = y * self.kept_paths(packing, rng).unsqueeze(1)
+        return self._join(x.index_select(1, packing.last), y, rng)
+
+    def kept_paths(self, packing: Packing, rng: torch.Generator) -> Tensor:
+        """Drop path's draw for each history, [B]: what the attention's output is multiplied by."""
+        return keep_mask(packing.lengths.shape, self.drop_path, rng, self.attention.out.weight.dtype)
 
     def step(self, x: Tensor, turns: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """One event: x [B, D] gives [B, D] and the state after it."""
@@ -94,6 +100,9 @@ class Block(nn.Module):
         joined: Tensor = x + self.feed_forward(self.feed_forward_norm(x), rng)
         return joined
 
+
+# What `Block.packed` computes, by whatever means: block, x, turns, packing, rng.
+PackedForm = Callable[[Block, Tensor, Tensor, Packing, torch.Generator | None], Tensor]
 
 # What `Block.forward` computes, by whatever means: block, x, turns, segments, state, rng.
 BlockForm = Callable[

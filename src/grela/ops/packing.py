@@ -75,33 +75,26 @@ def repeated(x: Tensor, lengths: Tensor, owner: Tensor) -> Tensor:
 
 def to_chunks(x: Tensor, packed: Packing) -> Tensor:
     """x [P, H, K] in chunks by head, [N, H, C, K]; idle places hold zero."""
-    heads = torch.arange(x.shape[1], device=x.device)
-    taken_NHC = packed.taken.unsqueeze(1) * x.shape[1] + heads.view(-1, 1)
-    # Idle places point into the row after the last.
-    taken_NHC = taken_NHC.clamp(max=x.shape[0] * x.shape[1])
-    rows: Tensor = _Gathered.apply(  # type: ignore[no-untyped-call]
-        x.reshape(-1, x.shape[2]), taken_NHC.flatten(), _head_places(packed, x.shape[1])
-    )
-    return rows.view(*taken_NHC.shape, x.shape[2])
+    rows: Tensor = _ToChunks.apply(x, *_by_head(packed, x.shape[1]))  # type: ignore[no-untyped-call]
+    return rows
 
 
 def from_chunks(x: Tensor, packed: Packing) -> Tensor:
     """x [N, H, C, K] at the positions, [P, H, K]: the adjoint of `to_chunks`."""
-    heads = x.shape[1]
-    taken_NHC = packed.taken.unsqueeze(1) * heads + torch.arange(heads, device=x.device).view(-1, 1)
-    total = len(packed.place)
-    rows: Tensor = _Gathered.apply(  # type: ignore[no-untyped-call]
-        x.reshape(-1, x.shape[3]), _head_places(packed, heads), taken_NHC.clamp(max=total * heads).flatten()
-    )
-    return rows.view(total, heads, x.shape[3])
+    rows: Tensor = _FromChunks.apply(x, *_by_head(packed, x.shape[1]))  # type: ignore[no-untyped-call]
+    return rows
 
 
-def _head_places(packed: Packing, heads: int) -> Tensor:
-    """Where each head of each position is among the N * H * C rows of the chunks, [P * H]."""
-    size = packed.taken.shape[1]
-    chunk, within = packed.place // size, packed.place % size
+def _by_head(packed: Packing, heads: int) -> tuple[Tensor, Tensor]:
+    """`taken` [N, H, C] and `place` [P, H] for rows of one head: among P * H and N * H * C of them."""
     head = torch.arange(heads, device=packed.place.device)
-    return ((chunk.unsqueeze(1) * heads + head) * size + within.unsqueeze(1)).flatten()
+    # Idle places point to the row after the last.
+    last = len(packed.place) * heads
+    taken_NHC = (packed.taken.unsqueeze(1) * heads + head.unsqueeze(1)).clamp(max=last)
+    size = packed.taken.shape[1]
+    chunk_P, within_P = packed.place // size, packed.place % size
+    place_PH = (chunk_P.unsqueeze(1) * heads + head) * size + within_P.unsqueeze(1)
+    return taken_NHC, place_PH
 
 
 class _Sums(torch.autograd.Function):
@@ -129,18 +122,35 @@ class _Repeated(torch.autograd.Function):
         return summed, None, None
 
 
-class _Gathered(torch.autograd.Function):
-    """Rows `taken` of x, zero for the index after the last; every row is taken once, at `place`, or never."""
-
+class _ToChunks(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, taken: Tensor, place: Tensor) -> Tensor:
         ctx.save_for_backward(place)
-        return _rows(x, taken)
+        return _at_places(x, taken)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return _rows(grads[0], ctx.saved_tensors[0]), None, None
+        return _at_positions(grads[0], ctx.saved_tensors[0]), None, None
 
 
-def _rows(x: Tensor, index: Tensor) -> Tensor:
-    return torch.cat((x, x.new_zeros(1, x.shape[1]))).index_select(0, index)
+class _FromChunks(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, taken: Tensor, place: Tensor) -> Tensor:
+        ctx.save_for_backward(taken)
+        return _at_positions(x, place)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return _at_places(grads[0], ctx.saved_tensors[0]), None, None
+
+
+def _at_places(x: Tensor, taken: Tensor) -> Tensor:
+    """[P, H, K] to [N, H, C, K]."""
+    rows = x.reshape(-1, x.shape[-1])
+    rows = torch.cat((rows, rows.new_zeros(1, rows.shape[1])))
+    return rows.index_select(0, taken.flatten()).view(*taken.shape, -1)
+
+
+def _at_positions(x: Tensor, place: Tensor) -> Tensor:
+    """[N, H, C, K] to [P, H, K]."""
+    return x.reshape(-1, x.shape[-1]).index_select(0, place.flatten()).view(*place.shape, -1)
