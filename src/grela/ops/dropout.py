@@ -38,3 +38,14 @@ def drop_path(y: Tensor, rate: float, segments: Tensor, rng: torch.Generator | N
     batch = segments.shape[0]
     per_history = keep_mask((batch, int(segments.max()) + 1), rate, rng, y.dtype)
     return y * per_history.gather(1, segments).unsqueeze(-1)
+
+
+def static_drop_path(y: Tensor, rate: float, segments: Tensor, rng: torch.Generator | None) -> Tensor:
+    """`drop_path` with T draws a row however many histories it has: no shape depends on what is in `segments`.
+
+    So nothing waits for the device, and a CUDA graph can hold it. One row alone loses the same histories as there.
+    """
+    if rng is None or rate == 0:
+        return y
+    per_history = keep_mask(segments.shape, rate, rng, y.dtype)
+    return y * per_history.gather(1, segments).unsqueeze(-1)

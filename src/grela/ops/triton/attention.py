@@ -32,8 +32,9 @@ def triton_attention(
 ) -> tuple[Tensor, AttentionState]:
     """`naive`, arguments and results as there: inputs float32 or bfloat16, state and all sums float32.
 
-    Products of float32 are formed in float32, products of bfloat16 in TF32; `chunk` is a power of two from 16.
-    Raises ConfigError for another dtype, or a device that runs no kernels.
+    The output has the wider dtype of q_rot and v. Products of float32 are formed in float32, products of
+    bfloat16 in TF32; `chunk` is a power of two from 16. Raises ConfigError for another dtype, or a device that
+    runs no kernels.
     """
     check_dtype(q=q, k=k, q_rot=q_rot, k_rot=k_rot, v=v)
     initial_BHX = torch.cat((state.S.flatten(2), state.z), -1).float()
@@ -147,10 +148,11 @@ def _forward(
     shape: _Shape, inputs: tuple[Tensor, ...], segments: Tensor, initial_BHX: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The states in all slots, the output [B, T, H, V], and its denominators [B, T, H]."""
-    q, k, _, k_rot, v = inputs
+    q, k, q_rot, k_rot, v = inputs
     length, heads, chunks = shape.length, shape.heads, shape.chunks
     added = shape.slots(q)
-    out = v.new_empty(shape.batch, length, heads, shape.values)
+    dtype = torch.promote_types(q_rot.dtype, v.dtype)
+    out = v.new_empty(shape.batch, length, heads, shape.values, dtype=dtype)
     denominators = q.new_empty(shape.batch, length, heads, dtype=torch.float32)
     with on_device_of(q):
         added[:, :, 0] = initial_BHX

@@ -1,5 +1,6 @@
 """What all launches share: where kernels can run, block sizes, precision and layout."""
 
+import importlib.util
 import os
 from contextlib import AbstractContextManager, nullcontext
 
@@ -11,6 +12,15 @@ from grela.errors import ConfigError
 DTYPES = (torch.float32, torch.bfloat16)
 # Said at every launch: products and sums may be fused (one rounding instead of two); Triton's default will change.
 OPTIONS = {"enable_fp_fusion": True}
+
+
+def why_no_triton(device: torch.device) -> str | None:
+    """Why Triton's kernels cannot run on `device`, None if they can; imports no Triton."""
+    if device.type != "cuda":
+        return f"Triton's kernels are for CUDA devices, and the model is on {device}"
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed; install grela[gpu]"
+    return None
 
 
 def on_device_of(x: Tensor) -> AbstractContextManager[object]:
