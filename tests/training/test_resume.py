@@ -62,13 +62,14 @@ def test_broken_after_any_step_it_ends_with_the_same_bits(tmp_path, form, precis
             assert any("resumed after step" in notice for notice in ear.notices)
 
 
-def test_broken_on_cuda_it_goes_on(tmp_path):
+@pytest.mark.parametrize("histories", ["windows", "carried"])
+def test_broken_on_cuda_it_goes_on(tmp_path, histories):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device here")
     with pytest.raises(Break):
-        make_training(tmp_path, listener=broken_after(5), device="cuda").run()
+        make_training(tmp_path, listener=broken_after(5), device="cuda", histories=histories).run()
     ear = Ear()
-    resumed = make_training(tmp_path, listener=ear, device="cuda")
+    resumed = make_training(tmp_path, listener=ear, device="cuda", histories=histories)
     assert resumed.run().finished
     assert len(ear.steps) == resumed.total_steps - 4
 
