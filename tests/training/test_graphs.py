@@ -1,0 +1,86 @@
+"""A whole step on resident data is the loop's step; a captured one is one computed as it is, bit for bit."""
+
+import math
+
+import pytest
+import torch
+from training_cases import assert_same_weights, make_training
+
+from grela.nn.block import Block
+from grela.training.graphs import STEPS_BEFORE_CAPTURE, CapturedSteps, WholeStep
+from grela.training.optimiser import learning_rate
+from grela.training.resident import ResidentWindows
+
+
+def whole_step(training, *, form=Block.forward) -> tuple[ResidentWindows, WholeStep]:
+    plan = getattr(training.plan, "plan", training.plan)
+    windows = ResidentWindows(plan, training.model.embedding.weight.device)
+    whole = WholeStep(
+        training.model,
+        windows,
+        training.optimisers,
+        form=form,
+        loss=training.loss,
+        dtype=training.dtype,
+        clip_norm=training.config.clip_norm,
+    )
+    return windows, whole
+
+
+def without_dropout(training):
+    """The same training in which no generator is used: nothing is dropped."""
+    for block in training.model.each_block():
+        block.drop_path = block.feed_forward.rate = 0.0
+    object.__setattr__(training.model.config, "dropout", 0.0)
+    return training
+
+
+@pytest.mark.parametrize(("window", "batch_positions"), [(8, 64), (8, 1024)])
+def test_a_whole_step_is_the_loops_step(window, batch_positions, device):
+    """One row a step, and two rows in one computation: the loss and the weights after three steps."""
+    settings = {"window": window, "batch_positions": batch_positions, "device": device, "kernels": "torch"}
+    by_loop, by_whole = (without_dropout(make_training(None, **settings)) for _ in range(2))
+    windows, whole = whole_step(by_whole)
+    taken = 0
+    for step in windows.epoch(0):
+        if not step.full:
+            continue
+        loss = by_loop.one_step(step)
+        for group in by_whole.optimisers[0].param_groups:
+            group["lr"] = learning_rate(by_whole.config, by_loop.progress.step, by_loop.total_steps)
+        whole.number.fill_(step.number)
+        assert whole.compute().item() == pytest.approx(loss, rel=1e-5)
+        by_loop.progress.step += 1
+        taken += 1
+    assert taken == windows.positions // (windows.capacity * windows.plan.rows)
+    for found, expected in zip(by_whole.model.parameters(), by_loop.model.parameters(), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device to capture a graph on")
+def test_captured_steps_are_those_computed_as_they_are_bit_for_bit():
+    """Rate, seed and step change from replay to replay; dropout and drop path are on, blocks are Triton's."""
+    pytest.importorskip("triton", reason="Triton is not installed")
+    from grela.nn.triton_block import triton_block
+    from grela.ops.triton.softmax import triton_softmax
+
+    def weights(capture: bool):
+        training = make_training(None, device="cuda", kernels="torch")
+        training.loss.keywords["loss_and_gradient"] = triton_softmax
+        windows, whole = whole_step(training, form=triton_block)
+        steps = CapturedSteps(whole)
+        losses = []
+        for epoch in range(3):
+            for step in windows.epoch(epoch):
+                if step.full:
+                    if not capture:
+                        steps.done = 0
+                    losses.append(steps.take(step, rate=1e-3 / (1 + len(losses)), seed=len(losses)))
+        assert len(losses) > STEPS_BEFORE_CAPTURE + 3
+        assert (steps.graph is not None) == capture
+        assert all(math.isfinite(loss) for loss in losses)
+        return training.model.state_dict(), losses
+
+    (captured, captured_losses), (plain, plain_losses) = weights(True), weights(False)
+    assert captured_losses == plain_losses
+    assert_same_weights(captured, plain)
