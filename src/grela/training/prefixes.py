@@ -106,8 +106,8 @@ class PrefixPlan:
                 [PrefixRow(items, begin[p], target[p] - length[p], length[p]) for p in parts]
             )
 
-    def _arrange(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Samples in their order as (target's place, history's beginning, length) [3, S]; bounds of the steps."""
+    def _arrange(self, epoch: int) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
+        """Samples in their order as (target's place, history's beginning, length), each [S]; bounds of the steps."""
         rng = np.random.default_rng([self.seed, epoch])
         counts = np.maximum(0, self.sequences.end - self.sequences.start - 1)
         begin = np.repeat(self.sequences.start, counts)
@@ -115,7 +115,7 @@ class PrefixPlan:
         order = rng.permutation(len(target))
         target, begin = target[order], begin[order]
         length = np.minimum(target - begin, self.window)
-        return np.stack((target, begin, length)), greedy_bounds(length, self.batch_positions)
+        return (target, begin, length), greedy_bounds(length, self.batch_positions)
 
 
 def dealt(length: np.ndarray, rows: int) -> list[np.ndarray]:

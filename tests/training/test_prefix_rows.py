@@ -1,0 +1,60 @@
+"""Rows of packed prefixes are the padded prefixes: the same loss and gradients, whatever rows and threads."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from training_cases import ITEMS, assert_same_weights, cyclic_sequences, make_training
+
+from grela.models.recgrela import RecGRELA, RecGRELAConfig
+from grela.ops.losses.softmax import naive_softmax
+from grela.training import prefixes
+from grela.training.objective import row_loss
+from grela.training.prefixes import PrefixPlan, PrefixStep
+
+
+def loss_and_gradients(model: RecGRELA, rows, events: int) -> list[torch.Tensor]:
+    """The mean loss over all targets of the rows, and its gradients by the parameters."""
+    rng = torch.Generator()
+    loss = sum(
+        row_loss(model, row, rng, loss=naive_softmax, dtype=torch.float32)[0] * row.events / events
+        for row in rows
+    )
+    return [loss.detach(), *torch.autograd.grad(loss, list(model.parameters()))]
+
+
+@pytest.mark.parametrize("least", [10, 10_000])
+def test_the_rows_of_a_step_are_its_samples_padded(least, monkeypatch):
+    monkeypatch.setattr(prefixes, "LEAST_POSITIONS", least)
+    config = RecGRELAConfig(
+        num_items=ITEMS, form="bidirectional", width=12, heads=3, layers=3, dropout=0.0, drop_path=0.0
+    )
+    model = RecGRELA(config, rng=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(8)
+    s = cyclic_sequences()
+    step = next(PrefixPlan(s, 8, 120, 0).epoch(0))
+    assert len(step.rows) == (4 if least == 10 else 1)
+    start = np.concatenate([row.seen.end - row.packing.lengths for row in step.rows])
+    length = np.concatenate([row.packing.lengths for row in step.rows])
+    padded = PrefixStep(s.items, start, length)
+    assert padded.events == step.events
+    found = loss_and_gradients(model, step.rows, step.events)
+    expected = loss_and_gradients(model, [padded], step.events)
+    for a, b in zip(found, expected, strict=True):
+        assert (a - b).abs().max() <= 1e-5 * b.abs().max()
+
+
+def test_the_number_of_threads_does_not_change_a_bit(monkeypatch):
+    monkeypatch.setattr(prefixes, "LEAST_POSITIONS", 8)
+    found = []
+    for threads in (1, 3):
+        training = make_training(None, form="bidirectional")
+        training.threads = threads
+        for step in islice(training.plan.epoch(0), 4):
+            assert len(step.rows) == 4
+            training.one_step(step)
+        found.append(training.model.state_dict())
+    assert_same_weights(found[1], found[0])
