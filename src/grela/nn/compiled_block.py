@@ -1,9 +1,10 @@
-"""A causal block by the compiled kernels: what `Block.forward` computes, in fewer passes over memory.
+"""A causal block by the compiled kernels: what `Block.forward` computes, in one call forward and one backward.
 
-Matrix products stay PyTorch's. Everything between two of them is one kernel, which keeps for backward only what
-it cannot form again from its inputs; dropout masks are formed again from their seeds.
+Positions go through in tiles that stay in the cache. Kept for backward is only what the kernels cannot form
+again from it; dropout masks are formed again from their seeds.
 """
 
+import ctypes
 from typing import Any, NamedTuple
 
 import torch
@@ -12,11 +13,11 @@ from torch import Tensor
 from grela.errors import KernelError
 from grela.nn.attention import LayerState
 from grela.nn.block import LAYER_NORM_EPS, Block
-from grela.ops.compiled.functions import call
+from grela.ops.compiled.functions import Shape, addresses, kernel
 from grela.ops.dropout import keep_mask
 from grela.ops.linear_attention import AttentionState
 
-# B rows, T positions of a row, P = B T positions, D width, H heads, W taps
+# B rows, T positions of a row, P = B T positions
 
 HEAD_WIDTHS = (16, 32, 64)
 
@@ -45,17 +46,14 @@ class Weights(NamedTuple):
 
 
 class Call(NamedTuple):
-    """What one call needs besides the weights and x."""
+    """What one call needs besides x and the weights; tensors are contiguous."""
 
+    shape: Shape
     turns: Tensor
     segments: Tensor
+    kept: Tensor
     before: LayerState
     after: LayerState
-    kept: Tensor
-    rate: float
-    seeds: tuple[int, int]
-    heads: int
-    eps: float
     dtype: torch.dtype
 
 
@@ -81,27 +79,28 @@ def compiled_block(
     rng: torch.Generator | None = None,
 ) -> tuple[Tensor, LayerState]:
     """`Block.forward` on the CPU: arguments and results as there. No gradient flows through the states."""
-    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
-    rate = block.feed_forward.rate if rng is not None else 0.0
-    seeds = (0, 0) if rng is None or rate == 0 else _two_seeds(rng)
-    kept = _kept(block.drop_path, segments, rng)
     before = LayerState(AttentionState(*map(_fixed, state.attention)), _fixed(state.tail))
     after = LayerState(AttentionState(*(part.clone() for part in before.attention)), before.tail.clone())
     given = Call(
+        _shape(block, x, rng),
         torch.view_as_real(turns.contiguous()),
         segments.contiguous(),
+        _kept(block.drop_path, segments, rng),
         before,
         after,
-        kept,
-        rate,
-        seeds,
-        block.attention.heads,
-        block.attention.eps,
-        dtype,
+        torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32,
     )
-    with torch.autocast("cpu", enabled=False):
-        out: Tensor = _CompiledBlock.apply(x, given, *_weights(block))  # type: ignore[no-untyped-call]
+    out: Tensor = _CompiledBlock.apply(x, given, *_weights(block))  # type: ignore[no-untyped-call]
     return out, after
+
+
+def _shape(block: Block, x: Tensor, rng: torch.Generator | None) -> Shape:
+    attention = block.attention
+    assert attention.conv is not None
+    rate = block.feed_forward.rate if rng is not None else 0.0
+    seeds = (0, 0) if rng is None or rate == 0 else _two_seeds(rng)
+    sizes = (*x.shape, block.feed_forward.up.out_features, attention.heads, attention.conv.kernel_size[0])
+    return Shape(*sizes, LAYER_NORM_EPS, attention.eps, rate, *seeds)
 
 
 def _fixed(part: Tensor) -> Tensor:
@@ -154,98 +153,41 @@ def _kept(rate: float, segments: Tensor, rng: torch.Generator | None) -> Tensor:
 class _CompiledBlock(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, given: Call, *weights: Tensor) -> Tensor:
-        w = Weights(*weights)
-        batch, length, width = x.shape
         x = x.contiguous()
-        P, dtype = batch * length, given.dtype
-        value_gate = torch.cat((w.value, w.gate)).to(dtype)
-        query_key, out, up, down = (m.to(dtype) for m in (w.query_key, w.out, w.up, w.down))
-
-        normed, mean, scale = x.new_empty(P, width, dtype=dtype), x.new_empty(P), x.new_empty(P)
-        call("normalise", dtype, x, w.norm, w.norm_bias, LAYER_NORM_EPS, P, width, normed, mean, scale)
-        vg = torch.addmm(torch.cat((w.value_bias, w.gate_bias)).to(dtype), normed, value_gate.T)
-        qk = torch.addmm(w.query_key_bias.to(dtype), vg[:, :width], query_key.T)
-        u = torch.empty_like(normed)
-        call("mix", dtype, vg, qk, *_layer(given, w, batch, length, width), *_flat(given.after), u)
-        y = u @ out.T
-        middle = torch.empty_like(x)
-        normed_2, mean_2, scale_2 = torch.empty_like(normed), x.new_empty(P), x.new_empty(P)
-        call(
-            "add_normalise", dtype, x, y, w.out_bias, given.kept, w.second_norm, w.second_norm_bias,
-            LAYER_NORM_EPS, P, width, middle, normed_2, mean_2, scale_2,
-        )  # fmt: skip
-        hidden = normed_2 @ up.T
-        active = torch.empty_like(hidden)
-        dropout = (given.rate, given.seeds[0], P, up.shape[0])
-        call("gelu_dropout", dtype, hidden, w.up_bias, *dropout, active)
-        z = active @ down.T
+        P, width = given.shape.B * given.shape.length, given.shape.D
+        narrow = x.new_empty(P, 7 * width + given.shape.F, dtype=given.dtype)
+        wide = x.new_empty(P, width + 4)
         result = torch.empty_like(x)
-        call("add_dropout", dtype, middle, z, w.down_bias, given.rate, given.seeds[1], P, width, result)
-
-        ctx.given = given
-        ctx.save_for_backward(
-            x, normed, mean, scale, vg, qk, u, middle, normed_2, mean_2, scale_2, hidden, *weights
+        kernel("block_forward", given.dtype)(
+            ctypes.addressof(given.shape),
+            addresses((x, given.turns, given.segments, given.kept)),
+            addresses(weights),
+            addresses((*given.after.attention, given.after.tail)),
+            narrow.data_ptr(),
+            wide.data_ptr(),
+            result.data_ptr(),
         )
+        ctx.given = given
+        ctx.save_for_backward(x, narrow, wide, *weights)
         return result
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         given: Call = ctx.given
-        x, normed, mean, scale, vg, qk, u, middle, normed_2, mean_2, scale_2, hidden, *weights = (
-            ctx.saved_tensors
+        x, narrow, wide, *weights = ctx.saved_tensors
+        grad, by_x = grads[0].contiguous(), torch.empty_like(x)
+        sizes = [weight.numel() for weight in weights]
+        flat = torch.zeros(sum(sizes))
+        by = [part.view_as(weight) for part, weight in zip(flat.split(sizes), weights, strict=True)]
+        kernel("block_backward", given.dtype)(
+            ctypes.addressof(given.shape),
+            addresses((x, given.turns, given.segments, given.kept)),
+            addresses(weights),
+            addresses((*given.before.attention, given.before.tail)),
+            narrow.data_ptr(),
+            wide.data_ptr(),
+            grad.data_ptr(),
+            addresses(by),
+            by_x.data_ptr(),
         )
-        w = Weights(*weights)
-        by = Weights(*(torch.zeros_like(weight) for weight in weights))
-        batch, length, width = x.shape
-        P, dtype = batch * length, given.dtype
-        grad = grads[0].contiguous()
-        value_gate = torch.cat((w.value, w.gate)).to(dtype)
-        query_key, out, up, down = (m.to(dtype) for m in (w.query_key, w.out, w.up, w.down))
-
-        by_z = torch.empty_like(normed)
-        call("add_dropout_grad", dtype, grad, given.rate, given.seeds[1], P, width, by_z, by.down_bias)
-        by_hidden, active = by_z @ down, torch.empty_like(hidden)
-        dropout = (given.rate, given.seeds[0], P, up.shape[0])
-        call("gelu_dropout_grad", dtype, by_hidden, hidden, w.up_bias, *dropout, active, by.up_bias)
-        by.down.copy_(by_z.T @ active)
-        by.up.copy_(by_hidden.T @ normed_2)
-        by_middle, by_y = torch.empty_like(x), torch.empty_like(normed)
-        call(
-            "add_normalise_grad", dtype, by_hidden @ up, grad, middle, given.kept, w.second_norm, mean_2, scale_2,
-            P, width, by_middle, by_y, by.out_bias, by.second_norm, by.second_norm_bias,
-        )  # fmt: skip
-        by.out.copy_(by_y.T @ u)
-        by_vg, by_qk = torch.empty_like(vg), torch.empty_like(qk)
-        call(
-            "mix_grad", dtype, vg, qk, *_layer(given, w, batch, length, width), *_flat(given.before),
-            by_y @ out, by_vg, by_qk, by.taps, by.taps_bias,
-        )  # fmt: skip
-        by.query_key.copy_(by_qk.T @ vg[:, :width])
-        by.query_key_bias.copy_(_column_sums(by_qk))
-        by_vg[:, :width] += by_qk @ query_key
-        by_value_gate, by_value_gate_bias = by_vg.T @ normed, _column_sums(by_vg)
-        for name, part in (("value", slice(width)), ("gate", slice(width, None))):
-            getattr(by, name).copy_(by_value_gate[part])
-            getattr(by, name + "_bias").copy_(by_value_gate_bias[part])
-        by_x = torch.empty_like(x)
-        call(
-            "normalise_grad", dtype, by_vg @ value_gate, by_middle, x, w.norm, mean, scale,
-            P, width, by_x, by.norm, by.norm_bias,
-        )  # fmt: skip
         return by_x, None, *by
-
-
-def _layer(given: Call, w: Weights, batch: int, length: int, width: int) -> tuple[Any, ...]:
-    """The arguments of `mix` and `mix_grad` from `turns` to `eps`."""
-    taps = w.taps.shape[-1]
-    sizes = (batch, length, width, given.heads, taps)
-    return given.turns, w.taps, w.taps_bias, given.segments, *sizes, given.eps
-
-
-def _flat(state: LayerState) -> tuple[Tensor, Tensor, Tensor]:
-    return state.attention.S, state.attention.z, state.tail
-
-
-def _column_sums(x: Tensor) -> Tensor:
-    """float32 [C] of [P, C]."""
-    return x.sum(0, dtype=torch.float32)

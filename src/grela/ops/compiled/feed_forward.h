@@ -1,10 +1,9 @@
-// The element-wise parts of the feed-forward network: bias, GELU, dropout, residual. Masks are never kept:
-// a counter and a seed say again in backward what they said in forward.
+// Dropout and GELU. Masks are never kept: a counter and a seed say again in backward what they said in forward.
 #pragma once
 
 #include "vectors.h"
 
-// P rows, C columns (a multiple of 16)
+// C columns (a multiple of 16)
 
 // Which elements of a matrix a dropout keeps, and by what the kept ones are multiplied.
 struct Dropout {
@@ -44,7 +43,7 @@ struct RowMask {
 // Phi(x), the normal distribution function, and phi(x), its density: Abramowitz and Stegun 7.1.26, error 1.5e-7.
 inline void normal(Floats x, Floats* distribution, Floats* density) {
     const Floats bell = exponential(-0.5f * x * x);
-    const Floats t = 1.0f / (1.0f + 0.3275911f * 0.70710678f * magnitude(x));
+    const Floats t = reciprocal(1.0f + 0.3275911f * 0.70710678f * magnitude(x));
     Floats p = splat(1.061405429f);
     p = p * t - 1.453152027f;
     p = p * t + 1.421413741f;
@@ -55,61 +54,28 @@ inline void normal(Floats x, Floats* distribution, Floats* density) {
     *density = 0.39894228f * bell;
 }
 
-// out = dropout(gelu(x + bias))
+// out = dropout(gelu(x)) of one row of C columns
 template <class T>
-void gelu_dropout(const T* x, const float* bias, Dropout dropout, int64_t P, int64_t C, T* out) {
-    for (int64_t p = 0; p < P; ++p) {
-        const RowMask mask(dropout, p);
-        for (int64_t c = 0; c < C; c += LANES) {
-            const Floats h = load(x + p * C + c) + load(bias + c);
-            Floats distribution, density;
-            normal(h, &distribution, &density);
-            store(out + p * C + c, h * distribution * mask(c));
-        }
+inline void gelu_dropout_row(const T* x, const RowMask& mask, int64_t C, T* out) {
+    for (int64_t c = 0; c < C; c += LANES) {
+        const Floats h = load(x + c);
+        Floats distribution, density;
+        normal(h, &distribution, &density);
+        store(out + c, h * distribution * mask(c));
     }
 }
 
-// Given grad = the gradient of `out`: overwrites it with that of x, forms `out` again, adds up the bias's.
+// Given grad = the gradient of `out`: overwrites it with that of x, forms `out` again, adds it to the columns' sums.
 template <class T>
-void gelu_dropout_grad(T* grad, const T* x, const float* bias, Dropout dropout, int64_t P, int64_t C, T* out,
-                       float* grad_bias) {
-    for (int64_t p = 0; p < P; ++p) {
-        const RowMask mask(dropout, p);
-        for (int64_t c = 0; c < C; c += LANES) {
-            const int64_t at = p * C + c;
-            const Floats h = load(x + at) + load(bias + c), kept = mask(c);
-            Floats distribution, density;
-            normal(h, &distribution, &density);
-            store(out + at, h * distribution * kept);
-            const Floats g = load(grad + at) * kept * (distribution + h * density);
-            store(grad + at, g);
-            store(grad_bias + c, load(grad_bias + c) + g);
-        }
-    }
-}
-
-// out = x + dropout(y + bias)
-template <class T>
-void add_dropout(const float* x, const T* y, const float* bias, Dropout dropout, int64_t P, int64_t C, float* out) {
-    for (int64_t p = 0; p < P; ++p) {
-        const RowMask mask(dropout, p);
-        for (int64_t c = 0; c < C; c += LANES) {
-            const int64_t at = p * C + c;
-            store(out + at, load(x + at) + mask(c) * (load(y + at) + load(bias + c)));
-        }
-    }
-}
-
-// grad_y = the gradient of y given that of `out`; the bias's is added up.
-template <class T>
-void add_dropout_grad(const float* grad, Dropout dropout, int64_t P, int64_t C, T* grad_y, float* grad_bias) {
-    for (int64_t p = 0; p < P; ++p) {
-        const RowMask mask(dropout, p);
-        for (int64_t c = 0; c < C; c += LANES) {
-            const Floats g = mask(c) * load(grad + p * C + c);
-            store(grad_y + p * C + c, g);
-            store(grad_bias + c, load(grad_bias + c) + g);
-        }
+inline void gelu_dropout_row_grad(T* grad, const T* x, const RowMask& mask, int64_t C, T* out, float* sums) {
+    for (int64_t c = 0; c < C; c += LANES) {
+        const Floats h = load(x + c), kept = mask(c);
+        Floats distribution, density;
+        normal(h, &distribution, &density);
+        store(out + c, h * distribution * kept);
+        const Floats g = load(grad + c) * kept * (distribution + h * density);
+        store(grad + c, g);
+        store(sums + c, load(sums + c) + g);
     }
 }
 

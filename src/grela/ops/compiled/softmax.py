@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from grela.ops.compiled.functions import call
+from grela.ops.compiled.functions import kernel
 
 # p positions, N items
 
@@ -17,5 +17,6 @@ def softmax_loss_and_gradient(logits_pN: Tensor, targets_p: Tensor) -> tuple[Ten
     if positions and not 0 <= int(targets_p.min()) <= int(targets_p.max()) < items:
         raise IndexError(f"targets from {targets_p.min()} to {targets_p.max()}, expected 0 to {items - 1}")
     logits_pN, targets_p = logits_pN.contiguous(), targets_p.contiguous()
-    loss = call("softmax_grad", logits_pN.dtype, logits_pN, targets_p, positions, items)
+    run = kernel("softmax_grad", logits_pN.dtype)
+    loss = run(logits_pN.data_ptr(), targets_p.data_ptr(), positions, items)
     return torch.tensor(loss, dtype=torch.float32), logits_pN
