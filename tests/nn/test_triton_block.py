@@ -106,7 +106,9 @@ def test_static_drop_path_drops_whole_histories_and_one_row_the_same_as_drop_pat
     assert static_drop_path(y, 0.25, segments, None) is y
 
 
-def test_double_weights_are_said_to_be_unsupported():
+def test_what_the_kernels_cannot_compute_is_said():
     model = model_of("cpu", torch.float64)
     assert unsupported(model.each_block()[0]) == "weights are torch.float64; Triton's kernels know float32"
     assert unsupported(model_of("cpu").each_block()[0]) is None
+    wide = model_of("cpu", width=160, heads=2)
+    assert unsupported(wide.each_block()[0]) == "a head is 80 wide; Triton's kernels know up to 64"

@@ -1,13 +1,15 @@
 """A whole step on resident data is the loop's step; a captured one is one computed as it is, bit for bit."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from training_cases import assert_same_weights, make_training
 
+from grela.models.forms import ChosenForm
 from grela.nn.block import Block
-from grela.training.graphs import STEPS_BEFORE_CAPTURE, CapturedSteps, WholeStep
+from grela.training.graphs import STEPS_BEFORE_CAPTURE, CapturedSteps, WholeStep, captured_steps
 from grela.training.optimiser import learning_rate
 from grela.training.resident import ResidentWindows
 
@@ -84,3 +86,32 @@ def test_captured_steps_are_those_computed_as_they_are_bit_for_bit():
     (captured, captured_losses), (plain, plain_losses) = weights(True), weights(False)
     assert captured_losses == plain_losses
     assert_same_weights(captured, plain)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device to capture a graph on")
+def test_training_on_cuda_captures_its_steps_and_learns():
+    """Each history counts upward: the loss must fall far below that of a guess among all items."""
+    pytest.importorskip("triton", reason="Triton is not installed")
+    training = make_training(None, device="cuda", epochs=30)
+    assert training.form.name == "triton"
+    progress = training.run()
+    assert training.captured is not None
+    assert training.captured.graph is not None
+    assert progress.epochs[-1]["loss"] < 0.5 * math.log(23)
+
+
+def test_nothing_is_captured_on_a_cpu():
+    training = make_training(None)
+    assert training.captured is None
+
+
+@pytest.mark.parametrize(
+    ("name", "items", "loss"),
+    [("torch", 23, "softmax"), ("triton", 23, "softmax_without_seen"), ("triton", 10**6, "softmax")],
+)
+def test_steps_without_fixed_shapes_are_not_captured(name, items, loss):
+    training = make_training(None, loss=loss)
+    model = SimpleNamespace(config=SimpleNamespace(num_items=items))
+    form = ChosenForm(name, Block.forward, training.form.softmax)
+    rest = {"form": form, "loss": training.loss, "dtype": torch.float32}
+    assert captured_steps(model, training.plan, training.config, training.optimisers, **rest) is None

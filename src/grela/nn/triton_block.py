@@ -19,10 +19,19 @@ from grela.ops.triton.gated_conv import triton_gated_conv
 # B rows, T positions of a row, D width, H heads
 
 
+# Beyond it a program's tiles no longer fit into its registers and shared memory.
+WIDEST_HEAD = 64
+
+
 def unsupported(block: Block) -> str | None:
     """Why the kernels cannot compute this block; None if they can."""
-    dtype = block.attention.out.weight.dtype
-    return None if dtype == torch.float32 else f"weights are {dtype}; Triton's kernels know float32"
+    weight = block.attention.out.weight
+    if weight.dtype != torch.float32:
+        return f"weights are {weight.dtype}; Triton's kernels know float32"
+    head = weight.shape[0] // block.attention.heads
+    return (
+        None if head <= WIDEST_HEAD else f"a head is {head} wide; Triton's kernels know up to {WIDEST_HEAD}"
+    )
 
 
 def triton_block(

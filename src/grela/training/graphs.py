@@ -11,11 +11,16 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from grela.models.forms import ChosenForm
 from grela.models.recgrela import RecGRELA
 from grela.nn.block import BlockForm
+from grela.ops.losses.softmax import block_of
 from grela.ops.losses.targets import Loss, Targets
+from grela.training.config import TrainingConfig
 from grela.training.optimiser import clip_gradients
 from grela.training.resident import ResidentStep, ResidentWindows
+from grela.training.sequences import Plan
+from grela.training.windows import WindowPlan
 
 # Steps computed one kernel at a time before the capture: kernels compile and optimisers make their state in them.
 STEPS_BEFORE_CAPTURE = 3
@@ -74,6 +79,11 @@ class CapturedSteps:
         self.loss = torch.zeros((), device=device)
         self.done = 0
 
+    @property
+    def windows(self) -> ResidentWindows:
+        """The plan whose steps these are."""
+        return self.whole.windows
+
     def take(self, step: ResidentStep, *, rate: float, seed: int) -> float:
         """One optimiser step at learning rate `rate`, dropout drawn from `seed`; returns its loss in nats per event."""
         self.stream.wait_stream(torch.cuda.current_stream(self.rate.device))
@@ -125,3 +135,26 @@ class CapturedSteps:
 
     def _groups(self) -> Iterator[dict[str, object]]:
         return (group for optimiser in self.whole.optimisers for group in optimiser.param_groups)
+
+
+def captured_steps(
+    model: RecGRELA,
+    plan: Plan,
+    config: TrainingConfig,
+    optimisers: Sequence[torch.optim.Optimizer],
+    *,
+    form: ChosenForm,
+    loss: Loss,
+    dtype: torch.dtype,
+) -> CapturedSteps | None:
+    """Captured steps of `plan`; None where shapes are not fixed: other plans, losses or blocks, or a huge catalogue."""
+    if form.name != "triton" or config.loss != "softmax" or not isinstance(plan, WindowPlan):
+        return None
+    items = model.config.num_items
+    if block_of(items, dtype.itemsize).items < items:
+        return None
+    windows = ResidentWindows(plan, model.embedding.weight.device)
+    whole = WholeStep(
+        model, windows, optimisers, form=form.block, loss=loss, dtype=dtype, clip_norm=config.clip_norm
+    )
+    return CapturedSteps(whole)

@@ -24,6 +24,7 @@ from grela.ops.parallel import map_on_cores
 from grela.training.carried import carried_tensors, restored_states
 from grela.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from grela.training.config import TrainingConfig
+from grela.training.graphs import CapturedSteps, captured_steps
 from grela.training.listener import EpochReport, Listener, StepReport
 from grela.training.losses import configured_loss, touches_few_rows
 from grela.training.objective import row_loss
@@ -35,6 +36,7 @@ from grela.training.optimiser import (
     restore_optimisers,
 )
 from grela.training.precision import product_dtype
+from grela.training.resident import ResidentStep
 from grela.training.sequences import Plan, Step
 
 METRICS = "metrics.jsonl"
@@ -85,12 +87,20 @@ class Training:
         self.folder, self.validate, self.listener, self.clock = folder, validate, listener, clock
         device = model.embedding.weight.device
         self.form = choose_form(model, config.kernels)
+        own_loss = loss is not None
         if loss is None:
             model.embedding.sparse = touches_few_rows(config)
             loss = configured_loss(config, plan.sequences, model.config.num_items, device, self.form.softmax)
         self.loss = loss
         self.optimisers = optimisers(model, config)
         self.dtype = product_dtype(config.precision, device)
+        self.captured: CapturedSteps | None = None
+        if not own_loss:
+            self.captured = captured_steps(
+                model, plan, config, self.optimisers, form=self.form, loss=loss, dtype=self.dtype
+            )
+        if self.captured is not None:
+            self.plan = self.captured.windows
         self.parameters = list(model.parameters())
         self.threads = torch.get_num_threads()
         self.progress = Progress()
@@ -133,13 +143,11 @@ class Training:
         rate = learning_rate(self.config, self.progress.step, self.total_steps)
         for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
             group["lr"] = rate
+        if self.captured is not None and isinstance(step, ResidentStep) and step.full:
+            seed = mixed_seed(self.config.seed, self.progress.step)
+            return self._finite(self.captured.take(step, rate=rate, seed=seed))
         losses = map_on_cores(partial(self._row, step), range(len(step.rows)), threads=self.threads)
-        value = sum(loss for loss, _, _ in losses)
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss is {value} at step {self.progress.step + 1}: training has diverged. Lower learning_rate "
-                f"({self.config.learning_rate}) or clip_norm ({self.config.clip_norm}) and start in a new folder"
-            )
+        value = self._finite(sum(loss for loss, _, _ in losses))
         for parameter, *gradients in zip(self.parameters, *(grads for _, grads, _ in losses), strict=True):
             parameter.grad = total(gradients)
         clip_gradients(self.parameters, self.config.clip_norm)
@@ -147,6 +155,14 @@ class Training:
             optimiser.step()
         self.carried = {number: left for number, (_, _, left) in enumerate(losses) if left is not None}
         return value
+
+    def _finite(self, loss: float) -> float:
+        if math.isfinite(loss):
+            return loss
+        raise TrainingError(
+            f"the loss is {loss} at step {self.progress.step + 1}: training has diverged. Lower learning_rate "
+            f"({self.config.learning_rate}) or clip_norm ({self.config.clip_norm}) and start in a new folder"
+        )
 
     def _row(self, step: Step, number: int) -> tuple[float, tuple[Tensor, ...], State | None]:
         """One row's part of the step's loss, its gradients by the parameters, and the state it leaves."""
