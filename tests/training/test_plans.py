@@ -40,8 +40,7 @@ TENSORS = ("items", "targets", "segments", "positions", "lengths")
 
 def contents(step) -> list:
     """All tensors of a step, as lists."""
-    rows = [vars(row) | (vars(row.packing) if hasattr(row, "packing") else {}) for row in step.rows]
-    return [[value.tolist() for name, value in row.items() if name in TENSORS] for row in rows]
+    return [[value.tolist() for name, value in vars(row).items() if name in TENSORS] for row in step.rows]
 
 
 plans = {
@@ -123,7 +122,7 @@ def test_prefix_steps_are_the_right_slices_with_every_target_once(lengths, windo
         assert sum(len(row.items) for row in step.rows) <= window + extra
         assert step.events == sum(len(row.targets) for row in step.rows)
     for row in rows:
-        prefixes = row.items.split(row.packing.lengths.tolist())
+        prefixes = row.items.split(row.lengths.tolist())
         for b, (items, target) in enumerate(zip(prefixes, row.targets.tolist(), strict=True)):
             beginning = int(s.start[user_of(s, target)]) + 1
             assert items.tolist() == list(range(max(beginning, target - window), target))

@@ -37,8 +37,8 @@ def test_the_rows_of_a_step_are_its_samples_padded(least, monkeypatch):
     s = cyclic_sequences()
     step = next(PrefixPlan(s, 8, 120, 0).epoch(0))
     assert len(step.rows) == (4 if least == 10 else 1)
-    start = np.concatenate([row.seen.end - row.packing.lengths for row in step.rows])
-    length = np.concatenate([row.packing.lengths for row in step.rows])
+    start = np.concatenate([row.seen.end - row.lengths for row in step.rows])
+    length = np.concatenate([row.lengths for row in step.rows])
     padded = PrefixStep(s.items, start, length)
     assert padded.events == step.events
     found = loss_and_gradients(model, step.rows, step.events)

@@ -5,13 +5,14 @@ So prefixes are never materialised, and a step holds as many as fit, one after t
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from grela.ops.losses.targets import SeenItems
-from grela.ops.packing import packing
+from grela.ops.packing import Packing, packing
 from grela.training.bounds import greedy_bounds
 from grela.training.sequences import TrainingSequences
 
@@ -24,19 +25,24 @@ LEAST_POSITIONS = 2_048
 class PrefixRow:
     """B prefixes one after the other in P positions, each with the item that follows it.
 
-    items [P] and `packing` are the model's input; targets [B] the next items; `seen` what each prefix's user has met
-    up to it, from the beginning of the history and not of the window.
+    items [P] and `packing`, made of lengths [B] when asked for, are the model's input; targets [B] the next items;
+    `seen` what each prefix's user has met up to it, from the beginning of the history and not of the window.
     """
 
     def __init__(self, items: np.ndarray, begin: np.ndarray, start: np.ndarray, length: np.ndarray) -> None:
         end = np.cumsum(length)
         at = np.repeat(start - (end - length), length) + np.arange(end[-1])
         self.items: Tensor = torch.from_numpy(items[at].astype(np.int64))
-        self.packing = packing(torch.from_numpy(length))
+        self.lengths = torch.from_numpy(length)
         self.targets = torch.from_numpy(items[start + length].astype(np.int64))
         self.seen = SeenItems(
             torch.from_numpy(items), torch.from_numpy(begin), torch.from_numpy(start + length)
         )
+
+    @cached_property
+    def packing(self) -> Packing:
+        """Where each prefix lies."""
+        return packing(self.lengths)
 
     @property
     def events(self) -> int:
