@@ -76,7 +76,7 @@ def measure(items: int, loss: str, steps: int, threads: int, folder: Path) -> di
     return {
         "events_per_second": last["events_per_second"],
         "seconds_per_step": last["seconds"] / plan.steps(1),
-        "loss": last["loss"],
+        "nats_per_event": last["loss"],
         "peak_bytes": peak,
         "dtype": str(training.dtype).removeprefix("torch."),
     }

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from grela.models.recgrela import RecGRELA, RecGRELAConfig
+from grela.ops.losses.targets import Loss
 from grela.training.config import TrainingConfig
 from grela.training.listener import EpochReport, StepReport
 from grela.training.loop import SELECTED_BY, Training
@@ -63,6 +64,7 @@ def make_training(
     validate=by_length_of_weights,
     width: int = 16,
     device: torch.device | str = "cpu",
+    loss_function: Loss | None = None,
     **settings,
 ) -> Training:
     """Two layers with dropout and drop path; a checkpoint after every step."""
@@ -85,7 +87,15 @@ def make_training(
     make_plan = causal if form == "causal" else PrefixPlan
     plan = make_plan(cyclic_sequences(), config.window, config.batch_positions, seed)
     model = RecGRELA(shape, rng=torch.Generator(device).manual_seed(seed))
-    return Training(model, plan, config, folder=folder, validate=validate, listener=listener or Ear())
+    return Training(
+        model,
+        plan,
+        config,
+        folder=folder,
+        validate=validate,
+        listener=listener or Ear(),
+        loss=loss_function,
+    )
 
 
 def assert_same_weights(found, expected) -> None:

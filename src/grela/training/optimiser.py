@@ -10,7 +10,7 @@ from grela.errors import CheckpointError
 from grela.training.config import TrainingConfig
 from grela.training.row_wise import RowWiseAdam
 
-SQUARES_AVERAGE = 0.98
+ROW_AVERAGE = 0.999
 
 
 def learning_rate(config: TrainingConfig, step: int, total_steps: int) -> float:
@@ -48,10 +48,10 @@ def optimisers(model: nn.Module, config: TrainingConfig) -> list[torch.optim.Opt
         {"params": other, "weight_decay": 0.0},
     ]
     found: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, SQUARES_AVERAGE), fused=True)
+        torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
     ]
     if tables:
-        found.append(RowWiseAdam(tables, lr=config.learning_rate, average=SQUARES_AVERAGE))
+        found.append(RowWiseAdam(tables, lr=config.learning_rate, average=ROW_AVERAGE))
     return found
 
 

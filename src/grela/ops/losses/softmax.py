@@ -187,11 +187,13 @@ class _Seen:
         """Set the logits of seen items to -inf, at most `PAIRS` or one position at a time; column 0 is item low."""
         first = 0
         while first < len(self.lengths):
-            last, pairs = first + 1, self.lengths[first]
-            while last < len(self.lengths) and pairs + self.lengths[last] <= PAIRS:
-                pairs += self.lengths[last]
+            last, count = first + 1, self.lengths[first]
+            while last < len(self.lengths) and count + self.lengths[last] <= PAIRS:
+                count += self.lengths[last]
                 last += 1
-            position, item = self.seen.pairs(self.start + first, self.start + last)
+            # What was seen may lie on another device, where the whole log is.
+            pairs = self.seen.pairs(self.start + first, self.start + last)
+            position, item = (x.to(logits.device) for x in pairs)
             position, item = position + first, item - 1
             out = (item != self.targets[position]) & (item >= low) & (item < low + logits.shape[1])
             logits[position[out], item[out] - low] = -torch.inf
