@@ -10,6 +10,7 @@ from grela.ops.linear_attention import AttentionState, empty_state, naive
 from triton_cases import INTERPRETED, assert_errs_no_more, kernel_device  # noqa: F401 - a fixture
 
 pytest.importorskip("triton", reason="Triton is not installed")
+from grela.ops.triton import attention
 from grela.ops.triton.attention import triton_attention
 
 INPUTS = ("q", "k", "q_rot", "k_rot", "v")
@@ -80,8 +81,9 @@ def test_equals_naive_at_any_head_width(width, dtype, kernel_device):  # noqa: F
 
 
 @pytest.mark.parametrize(("length", "ends"), [(300, 0.02), (90, 0.0), (40, 1.0)])
-def test_equals_naive_across_many_chunks(length, ends, kernel_device):  # noqa: F811
+def test_equals_naive_across_many_chunks(length, ends, kernel_device, monkeypatch):  # noqa: F811
     """More chunks than the carry sums at once; histories of a few chunks, one of all, and of one event."""
+    monkeypatch.setattr(attention, "CARRY_SLOTS", 16)
     given, weights = draw_arguments(length, 3, 2, batch=1, heads=1)
     segments = random_segments(torch.Generator().manual_seed(2), length, batch=1, ends=ends)
     assert_equal_to_naive(kernel_device, torch.float32, given, weights, segments, chunk=16)

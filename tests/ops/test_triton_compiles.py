@@ -11,14 +11,17 @@ if os.environ.get("TRITON_INTERPRET") == "1":
 
 from triton_compiling import compiling
 
+from grela.models.recgrela import RecGRELA, RecGRELAConfig
+from grela.nn.triton_block import triton_block
 from grela.ops.linear_attention import empty_state
-from grela.ops.rotary import rotation
 from grela.ops.triton import attention, features, gated_conv, softmax
 
 H100, A100 = 90, 80
 # Shared memory a block may have, in bytes.
 SHARED = {H100: 227 * 1024, A100: 163 * 1024}
 LENGTH, WIDTH, HEADS = 1600, 64, 4
+ATTENTION = ["added_kernel", "carry_kernel", "output_kernel"]
+GRAD_ATTENTION = ["grad_added_kernel", "carry_kernel", "grad_inputs_kernel"]
 
 
 @pytest.fixture(autouse=True)
@@ -38,41 +41,33 @@ def names_of(compiled, capability):
     return [kernel.metadata.name for kernel in compiled]
 
 
-@pytest.mark.parametrize(("capability", "dtype"), [(H100, torch.float32), (A100, torch.bfloat16)])
-def test_attention_compiles(capability, dtype):
-    inputs = [draw(1, LENGTH, HEADS, WIDTH // HEADS, dtype=dtype) for _ in range(5)]
+def test_attention_in_bfloat16_compiles():
+    inputs = [draw(1, LENGTH, HEADS, WIDTH // HEADS, dtype=torch.bfloat16) for _ in range(5)]
     state = empty_state(1, HEADS, WIDTH // HEADS, WIDTH // HEADS, like=inputs[0])
-    with compiling(capability, attention) as compiled:
+    with compiling(A100, attention) as compiled:
         out, final = attention.triton_attention(*inputs, torch.zeros(1, LENGTH, dtype=torch.int64), state)
         (out.sum() + final.S.sum()).backward()
-    forward = ["added_kernel", "carry_kernel", "output_kernel"]
-    assert names_of(compiled, capability) == [
-        *forward,
-        "grad_added_kernel",
-        "carry_kernel",
-        "grad_inputs_kernel",
-    ]
+    assert names_of(compiled, A100) == [*ATTENTION, *GRAD_ATTENTION]
 
 
-def test_gated_convolution_compiles():
-    attended, value, gate = (
-        draw(1, LENGTH, WIDTH, dtype=dtype) for dtype in (torch.float32, torch.bfloat16, torch.bfloat16)
-    )
-    segments = torch.zeros(1, LENGTH, dtype=torch.int64)
-    with compiling(H100, gated_conv) as compiled:
-        u, _ = gated_conv.triton_gated_conv(
-            attended, value, gate, draw(WIDTH, 4), draw(WIDTH), segments, draw(1, 3, WIDTH)
+def test_a_block_in_mixed_precision_compiles_as_training_launches_it():
+    config = RecGRELAConfig(num_items=9, width=WIDTH, heads=HEADS, layers=1)
+    model = RecGRELA(config, rng=torch.Generator().manual_seed(0))
+    positions = torch.arange(LENGTH).unsqueeze(0)
+    with compiling(H100, attention, gated_conv, features) as compiled, torch.autocast("cpu", torch.bfloat16):
+        hidden, _ = model(
+            positions % 9, 0 * positions, positions, None, torch.Generator().manual_seed(0), triton_block
         )
-        u.sum().backward()
-    assert names_of(compiled, H100) == ["gated_conv_kernel", "grad_branches_kernel", "grad_past_kernel"]
-
-
-def test_features_compile():
-    x, turns = draw(1, LENGTH, 2 * WIDTH, dtype=torch.bfloat16), rotation(torch.zeros(1, LENGTH), WIDTH)
-    with compiling(H100, features) as compiled:
-        plain, rotated = features.triton_features(x, turns)
-        (plain + rotated).sum().backward()
-    assert names_of(compiled, H100) == ["features_kernel", "grad_features_kernel"]
+        hidden.sum().backward()
+    convolution = ["grad_branches_kernel", "grad_past_kernel"]
+    assert names_of(compiled, H100) == [
+        "features_kernel",
+        *ATTENTION,
+        "gated_conv_kernel",
+        *convolution,
+        *GRAD_ATTENTION,
+        "grad_features_kernel",
+    ]
 
 
 def test_softmax_compiles():

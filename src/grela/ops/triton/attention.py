@@ -14,8 +14,8 @@ from grela.ops.triton.launch import OPTIONS, check_dtype, dot_block, in_rows, on
 
 CHUNK = 32
 # Of `carry_kernel`: slots summed at once, and floats of a state a program carries.
-CARRY_SLOTS = 16
-CARRY_BLOCK = 64
+CARRY_SLOTS = 32
+CARRY_BLOCK = 32
 
 
 def triton_attention(
