@@ -7,7 +7,7 @@ from torch.nn.utils.rnn import pad_sequence, unpad_sequence
 
 from grela.ops.feature_map import positive_features
 from grela.ops.linear_attention import bidirectional, packed_bidirectional, packed_bidirectional_last
-from grela.ops.packing import LARGEST_CHUNK, from_chunks, packing, repeated, sums, to_chunks
+from grela.ops.packing import LARGEST_CHUNK, from_chunks, head_places, packing, repeated, sums, to_chunks
 
 ROWS_OF_LENGTHS = pytest.mark.parametrize(
     "lengths", [[1], [7], [1, 1, 1], [31, 32, 33], [100, 1, 2, 65, 3], [2] * 40 + [200]], ids=str
@@ -93,9 +93,9 @@ def test_a_packing_says_where_everything_lies(lengths, device):
     assert packed.longest == max(lengths)
     assert packed.taken.shape[1] <= LARGEST_CHUNK
     # Each position has a place of its own, in a chunk of its own history.
-    assert torch.equal(packed.taken.flatten()[packed.place], torch.arange(total, device=device))
+    assert torch.equal(packed.taken[packed.chunk, packed.within], torch.arange(total, device=device))
     assert (packed.taken == total).sum() == packed.taken.numel() - total
-    assert torch.equal(packed.owner[packed.place // packed.taken.shape[1]], packed.segments)
+    assert torch.equal(packed.owner[packed.chunk], packed.segments)
     assert torch.equal(packed.owner.bincount(), packed.chunks)
 
 
@@ -132,9 +132,10 @@ def test_sums_and_repeats_of_runs_are_adjoint(device):
 
 def test_chunks_hold_every_position_once_and_zero_elsewhere(device):
     packed = packing(torch.tensor([5, 40, 3], device=device))
+    places = head_places(packed, H)
     rng = torch.Generator(device).manual_seed(0)
     x = torch.randn(48, H, K, generator=rng, device=device, dtype=torch.float64, requires_grad=True)
-    chunks = to_chunks(x, packed)
+    chunks = to_chunks(x, places)
     assert chunks.shape == (len(packed.owner), H, packed.taken.shape[1], K)
     for n, h, c in ((0, 0, 4), (1, 2, 0), (1, 1, 7), (2, 0, 1)):
         at = int(packed.taken[n, c])
@@ -142,7 +143,7 @@ def test_chunks_hold_every_position_once_and_zero_elsewhere(device):
     idle = (packed.taken == 48).unsqueeze(1).expand(-1, H, -1)
     assert idle.any()
     assert not chunks[idle].any()
-    assert torch.equal(from_chunks(chunks, packed), x)
+    assert torch.equal(from_chunks(chunks, places), x)
     weights = torch.randn(chunks.shape, generator=rng, device=device, dtype=torch.float64)
     (gradient,) = torch.autograd.grad((chunks * weights).sum(), x)
-    assert torch.equal(gradient, from_chunks(weights, packed))
+    assert torch.equal(gradient, from_chunks(weights, places))

@@ -7,7 +7,7 @@ every device.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,7 +23,8 @@ class Packing:
 
     lengths [B], from 1; segments [P] the history of each position; positions [P] its place in the history, from 0;
     last [B] where each history ends. chunks [B] how many chunks a history has; owner [N] the history of a chunk;
-    place [P] where a position is in N * C places; taken [N, C] the position in each place, P where there is none.
+    chunk, within [P] the chunk of each position and its place there; taken [N, C] the position in each place, P where
+    there is none.
     """
 
     lengths: Tensor
@@ -32,7 +33,8 @@ class Packing:
     last: Tensor
     chunks: Tensor
     owner: Tensor
-    place: Tensor
+    chunk: Tensor
+    within: Tensor
     taken: Tensor
     longest: int
 
@@ -53,11 +55,12 @@ def packing(lengths: Tensor) -> Packing:
     positions = torch.arange(total, device=device) - (ends - lengths)[segments]
     chunks = (lengths + (size - 1)) // size
     owner = torch.repeat_interleave(torch.arange(len(lengths), device=device), chunks)
-    place = ((chunks.cumsum(0) - chunks) * size)[segments] + positions
-    taken = torch.full((len(owner) * size,), total, device=device)
-    taken[place] = torch.arange(total, device=device)
+    chunk = (chunks.cumsum(0) - chunks)[segments] + positions // size
+    within = positions % size
+    taken = torch.full((len(owner), size), total, device=device)
+    taken[chunk, within] = torch.arange(total, device=device)
     return Packing(
-        lengths, segments, positions, ends - 1, chunks, owner, place, taken.view(-1, size), longest
+        lengths, segments, positions, ends - 1, chunks, owner, chunk, within, taken, longest=longest
     )
 
 
@@ -73,28 +76,33 @@ def repeated(x: Tensor, lengths: Tensor, owner: Tensor) -> Tensor:
     return rows
 
 
-def to_chunks(x: Tensor, packed: Packing) -> Tensor:
-    """x [P, H, K] in chunks by head, [N, H, C, K]; idle places hold zero."""
-    rows: Tensor = _ToChunks.apply(x, *_by_head(packed, x.shape[1]))  # type: ignore[no-untyped-call]
-    return rows
+class HeadPlaces(NamedTuple):
+    """For rows of one head: `taken` [N, H, C] among P * H of them and one of zeros, `place` [P, H] among N * H * C."""
+
+    taken: Tensor
+    place: Tensor
 
 
-def from_chunks(x: Tensor, packed: Packing) -> Tensor:
-    """x [N, H, C, K] at the positions, [P, H, K]: the adjoint of `to_chunks`."""
-    rows: Tensor = _FromChunks.apply(x, *_by_head(packed, x.shape[1]))  # type: ignore[no-untyped-call]
-    return rows
-
-
-def _by_head(packed: Packing, heads: int) -> tuple[Tensor, Tensor]:
-    """`taken` [N, H, C] and `place` [P, H] for rows of one head: among P * H and N * H * C of them."""
-    head = torch.arange(heads, device=packed.place.device)
+def head_places(packed: Packing, heads: int) -> HeadPlaces:
+    """What `to_chunks` and `from_chunks` need for `heads` heads."""
+    head_H = torch.arange(heads, device=packed.taken.device)
+    taken_NHC = packed.taken.unsqueeze(1) * heads + head_H.unsqueeze(1)
+    place_PH = packed.chunk.unsqueeze(1) * heads + head_H
+    place_PH = place_PH * packed.taken.shape[1] + packed.within.unsqueeze(1)
     # Idle places point to the row after the last.
-    last = len(packed.place) * heads
-    taken_NHC = (packed.taken.unsqueeze(1) * heads + head.unsqueeze(1)).clamp(max=last)
-    size = packed.taken.shape[1]
-    chunk_P, within_P = packed.place // size, packed.place % size
-    place_PH = (chunk_P.unsqueeze(1) * heads + head) * size + within_P.unsqueeze(1)
-    return taken_NHC, place_PH
+    return HeadPlaces(taken_NHC.clamp(max=len(packed.chunk) * heads), place_PH)
+
+
+def to_chunks(x: Tensor, places: HeadPlaces) -> Tensor:
+    """x [P, H, K] in chunks by head, [N, H, C, K]; idle places hold zero."""
+    rows: Tensor = _ToChunks.apply(x, *places)  # type: ignore[no-untyped-call]
+    return rows
+
+
+def from_chunks(x: Tensor, places: HeadPlaces) -> Tensor:
+    """x [N, H, C, K] at the positions, [P, H, K]: the adjoint of `to_chunks`."""
+    rows: Tensor = _FromChunks.apply(x, *places)  # type: ignore[no-untyped-call]
+    return rows
 
 
 class _Sums(torch.autograd.Function):
