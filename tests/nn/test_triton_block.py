@@ -16,8 +16,8 @@ WHOLE = {"dropout": 0.0, "drop_path": 0.0}
 
 
 def model_of(device, dtype=torch.float32, **settings):
-    """Two layers of width 24; weights ten times their usual size, so that every branch shows."""
-    config = RecGRELAConfig(**{"num_items": 30, "width": 24, "heads": 3, "layers": 2} | settings)
+    """One layer of width 12; weights ten times their usual size, so that every branch shows."""
+    config = RecGRELAConfig(**{"num_items": 30, "width": 12, "heads": 2, "layers": 1} | settings)
     model = RecGRELA(config, rng=torch.Generator().manual_seed(0))
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -65,13 +65,13 @@ def results(model, form, seed=None, **precision):
 
 
 @pytest.mark.parametrize(
-    "ablated", [{}, {"rotation": False}, {"local_branch": False}, {"gate": False}], ids=str
+    "ablated", [{}, {"rotation": False, "gate": False}, {"local_branch": False}], ids=str
 )
 def test_equals_the_block_in_values_state_and_gradients(ablated, kernel_device):  # noqa: F811
     model = model_of(kernel_device, **WHOLE, **ablated)
     fast, same = results(model, triton_block), results(model, Block.forward)
     exact = results(model_of(kernel_device, torch.float64, **WHOLE, **ablated), Block.forward)
-    assert len(fast) > 30
+    assert len(fast) > 20
     assert_errs_no_more(fast, same, exact, tolerance=1e-5)
 
 

@@ -64,7 +64,7 @@ def assert_equal_to_naive(device, dtype, given, weights, segments, **options):
 
 @pytest.mark.parametrize(
     ("length", "dtype"),
-    [(length, torch.float32) for length in (1, 15, 16, 17, 50)] + [(33, torch.bfloat16)],
+    [(length, torch.float32) for length in (1, 16, 33)] + [(17, torch.bfloat16)],
 )
 def test_equals_naive_at_any_length(length, dtype, kernel_device):  # noqa: F811
     given, weights = draw_arguments(length, 4, 5, seed=length)
@@ -72,15 +72,16 @@ def test_equals_naive_at_any_length(length, dtype, kernel_device):  # noqa: F811
     assert_equal_to_naive(kernel_device, dtype, given, weights, segments, chunk=16)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCES)
-@pytest.mark.parametrize("width", [8, 16, 32])
+@pytest.mark.parametrize(
+    ("width", "dtype"), [(8, torch.float32), (16, torch.bfloat16), (32, torch.float32), (32, torch.bfloat16)]
+)
 def test_equals_naive_at_any_head_width(width, dtype, kernel_device):  # noqa: F811
-    given, weights = draw_arguments(70, width, width, seed=width, batch=1, heads=2)
-    segments = random_segments(torch.Generator().manual_seed(1), 70, batch=1, ends=0.05)
+    given, weights = draw_arguments(50, width, width, seed=width, batch=1, heads=2)
+    segments = random_segments(torch.Generator().manual_seed(1), 50, batch=1, ends=0.05)
     assert_equal_to_naive(kernel_device, dtype, given, weights, segments)
 
 
-@pytest.mark.parametrize(("length", "ends"), [(300, 0.02), (90, 0.0), (40, 1.0)])
+@pytest.mark.parametrize(("length", "ends"), [(270, 0.02), (40, 0.0), (20, 1.0)])
 def test_equals_naive_across_many_chunks(length, ends, kernel_device, monkeypatch):  # noqa: F811
     """More chunks than the carry sums at once; histories of a few chunks, one of all, and of one event."""
     monkeypatch.setattr(attention, "CARRY_SLOTS", 16)
@@ -92,7 +93,7 @@ def test_equals_naive_across_many_chunks(length, ends, kernel_device, monkeypatc
 def test_a_changed_history_leaves_its_neighbours_bit_identical(kernel_device):  # noqa: F811
     lengths = [3, 29, 1, 20, 11]
     segments = torch.arange(5).repeat_interleave(torch.tensor(lengths)).unsqueeze(0)
-    given, weights = draw_arguments(64, 4, 5, batch=1)
+    given, weights = draw_arguments(64, 4, 5, batch=1, heads=2)
     before = results(triton_attention, given, weights, segments, torch.float32, kernel_device, chunk=16)
     place = slice(32, 33)
     for name in INPUTS:
@@ -118,8 +119,8 @@ def test_views_are_taken_as_they_lie(kernel_device):  # noqa: F811
 
 
 def test_two_runs_are_bit_identical(kernel_device):  # noqa: F811
-    given, weights = draw_arguments(40, 4, 5)
-    segments = random_segments(torch.Generator().manual_seed(4), 40)
+    given, weights = draw_arguments(30, 4, 5, batch=1)
+    segments = random_segments(torch.Generator().manual_seed(4), 30, batch=1)
     first, second = (
         results(triton_attention, given, weights, segments, torch.float32, kernel_device, chunk=16)
         for _ in range(2)
