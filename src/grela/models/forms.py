@@ -1,7 +1,8 @@
 """Which form computes a model's blocks and its softmax: PyTorch's operators, or kernels equal to them and faster."""
 
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Literal, get_args
 
 import torch
 
@@ -9,63 +10,73 @@ from grela.errors import ConfigError, KernelError
 from grela.models.recgrela import RecGRELA
 from grela.nn.block import Block, BlockForm
 from grela.nn.compiled_block import compiled_block, unsupported
+from grela.ops.compiled import softmax as compiled
 from grela.ops.compiled.build import load_library
-from grela.ops.compiled.softmax import softmax_loss_and_gradient as compiled_softmax
-from grela.ops.losses.softmax import LossAndGradient, softmax_loss_and_gradient
+from grela.ops.losses.softmax import softmax
+from grela.ops.losses.targets import Loss
+from grela.ops.losses.without_seen import softmax_without_seen
 from grela.ops.triton.launch import why_no_triton
 
-Kernels = Literal["auto", "torch", "compiled"]
+Kernels = Literal["auto", "torch", "compiled", "triton"]
 
 
 @dataclass(frozen=True)
 class ChosenForm:
-    """Forms of the block and of the softmax loss, and why they are not the fastest there are, if so."""
+    """Forms of the block and of the full softmax losses, and why the compiled ones were not taken, if so."""
 
     name: str
     block: BlockForm
-    softmax: LossAndGradient
+    softmax: Loss
+    softmax_without_seen: Loss
     why_not_compiled: str | None = None
 
 
-TORCH = ChosenForm("torch", Block.forward, softmax_loss_and_gradient)
+TORCH = ChosenForm("torch", Block.forward, softmax, softmax_without_seen)
 
 
 def choose_form(model: RecGRELA, kernels: Kernels) -> ChosenForm:
-    """The form for `kernels`: "torch", "compiled", or "auto": Triton's on CUDA, compiled on a CPU, if they can be had.
+    """The form for `kernels`: "torch"; "compiled" on a CPU; "triton" on CUDA; or "auto", compiled where it can be had.
 
-    Raises KernelError where "compiled" cannot be had, ConfigError at any other word.
+    Raises KernelError where "compiled" or "triton" cannot be had, ConfigError at any other word.
     """
+    if kernels not in get_args(Kernels):
+        raise ConfigError(f"kernels is {kernels!r}, expected one of {', '.join(get_args(Kernels))}")
     if kernels == "torch":
         return TORCH
-    if kernels not in ("auto", "compiled"):
-        raise ConfigError(f"kernels is {kernels!r}, expected 'auto', 'torch' or 'compiled'")
-    if kernels == "auto" and model.embedding.weight.device.type == "cuda":
-        return _on_cuda(model)
-    no_kernels = _why_no_kernels(model.embedding.weight.device)
-    why_not = no_kernels or _why_not_this(model)
-    if why_not is None:
-        return ChosenForm("compiled", compiled_block, compiled_softmax)
-    if kernels == "compiled":
+    if kernels == "triton":
+        return _triton(model)
+    device = model.embedding.weight.device
+    if device.type != "cpu" and kernels == "auto":
+        return TORCH
+    no_kernels = _why_no_kernels(device)
+    why_not = no_kernels or _why_not_causal(model) or unsupported(model.each_block()[0])
+    if why_not is not None and kernels == "compiled":
         raise KernelError(f"no compiled kernels for this model: {why_not}")
-    softmax = compiled_softmax if no_kernels is None else softmax_loss_and_gradient
-    return ChosenForm("torch", Block.forward, softmax, why_not)
-
-
-def _on_cuda(model: RecGRELA) -> ChosenForm:
-    why_not = why_no_triton(model.embedding.weight.device)
+    if no_kernels is not None:
+        return ChosenForm("torch", Block.forward, softmax, softmax_without_seen, no_kernels)
+    losses = (compiled.softmax, compiled.softmax_without_seen)
     if why_not is not None:
-        return ChosenForm("torch", Block.forward, softmax_loss_and_gradient, why_not)
-    # Triton is optional and takes a while to import.
-    from grela.nn.triton_block import triton_block
-    from grela.nn.triton_block import unsupported as unsupported_by_triton
-    from grela.ops.triton.softmax import triton_softmax
+        return ChosenForm("torch", Block.forward, *losses, why_not)
+    return ChosenForm("compiled", compiled_block, *losses)
 
-    why_not = _why_not_causal(model) or unsupported_by_triton(model.each_block()[0])
+
+def _triton(model: RecGRELA) -> ChosenForm:
+    why_not = why_no_triton(model.embedding.weight.device) or _why_not_causal(model)
+    if why_not is None:
+        # Triton is optional and takes a while to import.
+        from grela.nn.triton_block import triton_block
+        from grela.nn.triton_block import unsupported as unsupported_by_triton
+        from grela.ops.triton.softmax import triton_softmax
+
+        why_not = unsupported_by_triton(model.each_block()[0])
     if why_not is not None:
-        narrow = model.embedding.weight.dtype == torch.float32
-        softmax = triton_softmax if narrow else softmax_loss_and_gradient
-        return ChosenForm("torch", Block.forward, softmax, why_not)
-    return ChosenForm("triton", triton_block, triton_softmax)
+        raise KernelError(f"no Triton kernels for this model: {why_not}")
+    return ChosenForm(
+        "triton",
+        triton_block,
+        partial(softmax, loss_and_gradient=triton_softmax),
+        partial(softmax_without_seen, loss_and_gradient=triton_softmax),
+    )
 
 
 def _why_no_kernels(device: torch.device) -> str | None:
@@ -76,10 +87,6 @@ def _why_no_kernels(device: torch.device) -> str | None:
     except KernelError as error:
         return str(error)
     return None
-
-
-def _why_not_this(model: RecGRELA) -> str | None:
-    return _why_not_causal(model) or unsupported(model.each_block()[0])
 
 
 def _why_not_causal(model: RecGRELA) -> str | None:

@@ -61,7 +61,7 @@ class TrainingConfig:
     clip_norm: float = 1.0
     patience: int = 10
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    kernels: Literal["auto", "torch", "compiled"] = "auto"
+    kernels: Literal["auto", "torch", "compiled", "triton"] = "auto"
     checkpoint_seconds: float = 60.0
     seed: int = 0
 
@@ -92,8 +92,10 @@ class TrainingConfig:
             raise ConfigError(f"histories is {self.histories!r}, expected 'windows' or 'carried'")
         if self.precision not in ("auto", "bf16", "fp32"):
             raise ConfigError(f"precision is {self.precision!r}, expected 'auto', 'bf16' or 'fp32'")
-        if self.kernels not in ("auto", "torch", "compiled"):
-            raise ConfigError(f"kernels is {self.kernels!r}, expected 'auto', 'torch' or 'compiled'")
+        if self.kernels not in ("auto", "torch", "compiled", "triton"):
+            raise ConfigError(
+                f"kernels is {self.kernels!r}, expected 'auto', 'torch', 'compiled' or 'triton'"
+            )
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed is {self.seed}, expected 0 to 2**63 - 1")
         if 0 < self.batch_positions < self.window:

@@ -5,13 +5,12 @@ from functools import partial
 import numpy as np
 import torch
 
+from grela.models.forms import ChosenForm
 from grela.ops.losses.gbce import gbce
 from grela.ops.losses.negatives import ByFrequency, Negatives, Uniform
 from grela.ops.losses.sampled import classic_sampled_softmax, sampled_softmax
 from grela.ops.losses.scalable import scalable_cross_entropy
-from grela.ops.losses.softmax import LossAndGradient, softmax
 from grela.ops.losses.targets import Loss
-from grela.ops.losses.without_seen import softmax_without_seen
 from grela.training.config import TrainingConfig
 from grela.training.sequences import TrainingSequences
 
@@ -28,16 +27,16 @@ def configured_loss(
     sequences: TrainingSequences,
     num_items: int,
     device: torch.device,
-    loss_and_gradient: LossAndGradient,
+    form: ChosenForm,
 ) -> Loss:
     """The loss that `config` names, for a catalogue and the events that are trained on.
 
-    `loss_and_gradient` computes a full softmax's block of logits.
+    `form` computes the full softmax.
     """
     if config.loss == "softmax":
-        return partial(softmax, loss_and_gradient=loss_and_gradient)
+        return form.softmax
     if config.loss == "softmax_without_seen":
-        return partial(softmax_without_seen, loss_and_gradient=loss_and_gradient)
+        return form.softmax_without_seen
     if config.loss == "scalable_cross_entropy":
         return partial(scalable_cross_entropy, bucket_items=config.negatives)
     negatives: Negatives = Uniform(num_items)

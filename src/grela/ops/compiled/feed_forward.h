@@ -29,7 +29,7 @@ struct RowMask {
         second = (uint32_t)(z >> 32);
     }
 
-    Floats operator()(int64_t column) const {
+    INLINE Floats operator()(int64_t column) const {
         if (dropout.threshold == 0) return splat(1.0f);
         const Words lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
         Words x = (lane + (uint32_t)column) * 0x9e3779b9u ^ first;
@@ -41,7 +41,7 @@ struct RowMask {
 };
 
 // Phi(x), the normal distribution function, and phi(x), its density: Abramowitz and Stegun 7.1.26, error 1.5e-7.
-inline void normal(Floats x, Floats* distribution, Floats* density) {
+INLINE void normal(Floats x, Floats* distribution, Floats* density) {
     const Floats bell = exponential(-0.5f * x * x);
     const Floats t = reciprocal(1.0f + 0.3275911f * 0.70710678f * magnitude(x));
     Floats p = splat(1.061405429f);

@@ -20,7 +20,7 @@ _POINTER, _SIZE, _REAL, _SEED = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 _ARGUMENTS: dict[str, list[Any]] = {
     "block_forward": [_POINTER] * 7,
     "block_backward": [_POINTER] * 9,
-    "softmax_grad": [_POINTER, _POINTER, _SIZE, _SIZE],
+    "softmax_loss": [*[_POINTER] * 4, *[_SIZE] * 4, *[_POINTER] * 2],
 }
 _MASK_ARGUMENTS: list[Any] = [_REAL, _SEED, _SIZE, _SIZE, _POINTER]
 
@@ -35,9 +35,9 @@ class Shape(ctypes.Structure):
     )
 
 
-def addresses(tensors: Iterable[Tensor]) -> Any:
-    """A C array of the tensors' addresses: what a struct of pointers is. The tensors must be contiguous."""
-    found = [tensor.data_ptr() for tensor in tensors]
+def addresses(tensors: Iterable[Tensor | None]) -> Any:
+    """A C array of the addresses of contiguous tensors, null for None: what a struct of pointers is."""
+    found = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
     return (_POINTER * len(found))(*found)
 
 
@@ -46,7 +46,7 @@ def kernel(name: str, dtype: torch.dtype) -> Any:
     """The C function of one kernel for activations of `dtype`. Calling it releases the interpreter."""
     function = getattr(load_library(), f"{name}_{_ENDINGS[dtype]}")
     function.argtypes = _ARGUMENTS[name]
-    function.restype = ctypes.c_double if name == "softmax_grad" else None
+    function.restype = ctypes.c_double if name == "softmax_loss" else None
     return function
 
 

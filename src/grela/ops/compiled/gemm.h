@@ -18,24 +18,24 @@ constexpr int64_t words(int64_t length) {
     return (length + PER_WORD<T> - 1) / PER_WORD<T>;
 }
 
-inline Words load(const uint32_t* from) {
+INLINE Words load(const uint32_t* from) {
     Words x;
     std::memcpy(&x, from, sizeof x);
     return x;
 }
 
-inline void store(uint32_t* to, Words x) { std::memcpy(to, &x, sizeof x); }
+INLINE void store(uint32_t* to, Words x) { std::memcpy(to, &x, sizeof x); }
 
 template <class T>
-inline Floats multiply_add(Floats sums, Words left, Words right);
+INLINE Floats multiply_add(Floats sums, Words left, Words right);
 
 template <>
-inline Floats multiply_add<float>(Floats sums, Words left, Words right) {
+INLINE Floats multiply_add<float>(Floats sums, Words left, Words right) {
     return sums + (Floats)left * (Floats)right;
 }
 
 template <>
-inline Floats multiply_add<bfloat16>(Floats sums, Words left, Words right) {
+INLINE Floats multiply_add<bfloat16>(Floats sums, Words left, Words right) {
 #ifdef __AVX512BF16__
     return (Floats)_mm512_dpbf16_ps((__m512)sums, (__m512bh)right, (__m512bh)left);
 #else
@@ -114,9 +114,9 @@ inline Left rows_of(const T* matrix, int64_t stride) {
 }
 
 // The word(s) of sixteen columns of rows s * PER_WORD ...: `second` is null where there is no second row.
-inline Words interleaved(const float* first, const float*) { return (Words)load(first); }
+INLINE Words interleaved(const float* first, const float*) { return (Words)load(first); }
 
-inline Words interleaved(const bfloat16* first, const bfloat16* second) {
+INLINE Words interleaved(const bfloat16* first, const bfloat16* second) {
     Halves low, high{};
     std::memcpy(&low, first, sizeof low);
     if (second) std::memcpy(&high, second, sizeof high);
@@ -134,20 +134,29 @@ inline void pack_rows(const T* matrix, int64_t stride, int64_t rows, int64_t col
     }
 }
 
-// W [rows, columns] float32 packed for x W^T, into columns `at` .. of a packed matrix `width` wide.
+// W [rows, columns] float32 packed for x W^T, into columns `at` .. of a packed matrix `width` wide. Rows past the
+// last, up to a multiple of 16, are zero.
 template <class T>
 inline void pack_transposed(const float* W, int64_t rows, int64_t columns, uint32_t* packed, int64_t width,
                             int64_t at) {
-    T narrow[LANES];
-    for (int64_t r = 0; r < rows; ++r)
+    T narrow[LANES][LANES];
+    uint32_t square[LANES][LANES];
+    constexpr int64_t steps = LANES / PER_WORD<T>;
+    for (int64_t r = 0; r < rows; r += LANES)
         for (int64_t c = 0; c < columns; c += LANES) {
-            store(narrow, load(W + r * columns + c));
-            for (int64_t s = 0; s < LANES / PER_WORD<T>; ++s)
-                std::memcpy(packed + (c / PER_WORD<T> + s) * width + at + r, narrow + s * PER_WORD<T>, 4);
+            for (int64_t i = 0; i < LANES; ++i)
+                store(narrow[i], r + i < rows ? load(W + (r + i) * columns + c) : Floats{});
+            for (int64_t i = 0; i < LANES; ++i) {
+                uint32_t row[LANES];
+                std::memcpy(row, narrow[i], sizeof(T) * LANES);
+                for (int64_t s = 0; s < steps; ++s) square[s][i] = row[s];
+            }
+            for (int64_t s = 0; s < steps; ++s)
+                std::memcpy(packed + (c / PER_WORD<T> + s) * width + at + r, square[s], sizeof square[s]);
         }
 }
 
-// W [rows, columns] float32 packed for x W; rows is even.
+// W [rows, columns] float32 packed for x W.
 template <class T>
 inline void pack_weight(const float* W, int64_t rows, int64_t columns, uint32_t* packed) {
     std::vector<T> narrow(rows * columns);

@@ -19,8 +19,10 @@
         block_backward(*shape, *inputs, *weights, *before,                                                            \
                        Kept<T>(narrow, wide, shape->B * shape->length, shape->D), grad, *by, by_x);         \
     }                                                                                                                 \
-    extern "C" double softmax_grad_##NAME(T* logits, const int64_t* targets, int64_t P, int64_t N) {                  \
-        return softmax_grad(logits, targets, P, N);                                                                   \
+    extern "C" double softmax_loss_##NAME(const T* hidden, const float* weight, const int64_t* targets,               \
+                                          const Seen* seen, int64_t P, int64_t N, int64_t D, int64_t tile,            \
+                                          T* grad_hidden, float* grad_weight) {                                       \
+        return softmax_loss(hidden, weight, targets, *seen, P, N, D, tile, grad_hidden, grad_weight);                 \
     }
 
 FOR_BOTH(DEFINE)

@@ -51,7 +51,7 @@ void transpose(const float* from, float* to) {
 }
 
 // (x[2i], x[2i+1]) times (cos, sin) or, if sign is -1, (cos, -sin), pair by pair.
-inline Floats turned(Floats x, Floats turns, float sign) {
+INLINE Floats turned(Floats x, Floats turns, float sign) {
     const Floats swapped = __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
     const Floats cos = __builtin_shufflevector(turns, turns, 0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14);
     const Floats sin = __builtin_shufflevector(turns, turns, 1, 1, 3, 3, 5, 5, 7, 7, 9, 9, 11, 11, 13, 13, 15, 15);
@@ -60,8 +60,8 @@ inline Floats turned(Floats x, Floats turns, float sign) {
 }
 
 // elu(x) + 1 and its slope.
-inline Floats feature(Floats x) { return x > Floats{} ? x + 1.0f : exponential(x); }
-inline Floats feature_slope(Floats x, Floats feature) { return x > Floats{} ? splat(1.0f) : feature; }
+INLINE Floats feature(Floats x) { return x > Floats{} ? x + 1.0f : exponential(x); }
+INLINE Floats feature_slope(Floats x, Floats feature) { return x > Floats{} ? splat(1.0f) : feature; }
 
 // What a layer's kernels work on. Rows of vg are [values | gate] and of qk [queries | keys], before the feature map.
 template <class T>

@@ -1,68 +1,91 @@
-// Softmax cross-entropy of one block of logits, turned into its own gradient where it lies.
+// Full-catalogue softmax cross-entropy with its projection: logits of a tile of positions are formed, turned into
+// their own gradient, and spent on both gradients before the next tile's, so that they stay in the cache.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
-#include "vectors.h"
+#include "gemm.h"
 
-// P rows, N items
+// P positions, N items, D width
 
+// Position p leaves out the items history[start[p]:end[p]], counted from 1, but its target.
+struct Seen {
+    const int32_t* history;  // null: nothing is left out
+    const int64_t *start, *end;
+};
+
+// A row of logits, padded by -inf to a multiple of 16, becomes softmax - onehot(target) as T; returns its loss.
 template <class T>
-inline float scalar(T x);
-template <>
-inline float scalar(float x) {
-    return x;
-}
-template <>
-inline float scalar(bfloat16 x) {
-    const uint32_t word = (uint32_t)x.bits << 16;
-    float value;
-    std::memcpy(&value, &word, sizeof value);
-    return value;
+inline double softmax_row(float* row, int64_t padded, int64_t target, T* gradient) {
+    const float aim = row[target];
+    Floats tops[2] = {splat(-INFINITY), splat(-INFINITY)};
+    for (int64_t c = 0; c < padded; c += LANES) tops[c / LANES % 2] = larger(load(row + c), tops[c / LANES % 2]);
+    const Floats top = larger(tops[0], tops[1]);
+    float most = top[0];
+    for (int i = 1; i < LANES; ++i) most = top[i] > most ? top[i] : most;
+    Floats total{};
+    for (int64_t c = 0; c < padded; c += LANES) {
+        const Floats e = exponential(load(row + c) - most);
+        store(row + c, e);
+        total += e;
+    }
+    const float mass = sum(total), share = 1.0f / mass;
+    const float at_target = row[target];
+    for (int64_t c = 0; c < padded; c += LANES) store(gradient + c, share * load(row + c));
+    T sixteen[LANES];
+    store(sixteen, splat(share * at_target - 1.0f));
+    gradient[target] = sixteen[0];
+    return std::log((double)mass) + (double)most - (double)aim;
 }
 
-inline void put(float* to, float x) { *to = x; }
-inline void put(bfloat16* to, float x) {
-    bfloat16 sixteen[LANES];
-    store(sixteen, splat(x));
-    *to = sixteen[0];
-}
-
-// logits [P, N] become the gradient of the summed loss by them, softmax - onehot(target); returns the loss.
-// A logit of -inf is no candidate.
+// The loss summed over positions. hidden [P, D]; weight [N, D]; targets [P] in 0..N-1. Overwrites grad_hidden [P, D]
+// and adds to grad_weight [N, D].
 template <class T>
-double softmax_grad(T* logits, const int64_t* targets, int64_t P, int64_t N) {
-    static thread_local std::vector<float> wide;
-    const int64_t whole = N / LANES * LANES, padded = whole + LANES;
-    wide.resize(padded);
-    float* row = wide.data();
+double softmax_loss(const T* hidden, const float* weight, const int64_t* targets, Seen seen, int64_t P, int64_t N,
+                    int64_t D, int64_t tile, T* grad_hidden, float* grad_weight) {
+    static thread_local std::vector<uint32_t> across, down, hidden_words, gradient_words;
+    static thread_local std::vector<float> logits;
+    static thread_local std::vector<T> gradient;
+    const int64_t padded = (N + LANES - 1) / LANES * LANES;
+    across.resize(words<T>(D) * padded);
+    down.resize(words<T>(padded) * D);
+    hidden_words.resize(words<T>(tile) * D);
+    gradient_words.resize(words<T>(tile) * padded);
+    logits.resize(tile * padded);
+    gradient.resize(tile * padded);
+    pack_transposed<T>(weight, N, D, across.data(), padded, 0);
+    std::fill(down.begin() + N / PER_WORD<T> * D, down.end(), 0u);
+    pack_weight<T>(weight, N, D, down.data());
+    float* const row = logits.data();
+
     double loss = 0;
-    for (int64_t p = 0; p < P; ++p) {
-        T* out = logits + p * N;
-        const int64_t target = targets[p];
-        const float aim = scalar(out[target]);
-        for (int64_t c = whole; c < padded; ++c) row[c] = c < N ? scalar(out[c]) : -INFINITY;
-        Floats top = load(row + whole);
-        for (int64_t c = 0; c < whole; c += LANES) {
-            const Floats x = load(out + c);
-            store(row + c, x);
-            top = larger(x, top);
+    for (int64_t low = 0; low < P; low += tile) {
+        const int64_t n = std::min(tile, P - low), steps = words<T>(n);
+        product<T>(n, padded, words<T>(D), rows_of(hidden + low * D, D), across.data(), padded,
+                   [=](int64_t p, int64_t c, Floats sums) { store(row + p * padded + c, sums); });
+        for (int64_t p = 0; p < n; ++p) {
+            float* const at = row + p * padded;
+            const int64_t target = targets[low + p];
+            std::fill(at + N, at + padded, -INFINITY);
+            if (seen.history) {
+                const float aim = at[target];
+                for (int64_t e = seen.start[low + p]; e < seen.end[low + p]; ++e) at[seen.history[e] - 1] = -INFINITY;
+                at[target] = aim;
+            }
+            loss += softmax_row(at, padded, target, gradient.data() + p * padded);
         }
-        float most = top[0];
-        for (int i = 1; i < LANES; ++i) most = top[i] > most ? top[i] : most;
-        Floats total{};
-        for (int64_t c = 0; c < padded; c += LANES) {
-            const Floats e = exponential(load(row + c) - most);
-            store(row + c, e);
-            total += e;
-        }
-        const float mass = sum(total);
-        loss += std::log((double)mass) + (double)most - (double)aim;
-        const float share = 1.0f / mass;
-        for (int64_t c = 0; c < whole; c += LANES) store(out + c, share * load(row + c));
-        for (int64_t c = whole; c < N; ++c) put(out + c, share * row[c]);
-        put(out + target, share * row[target] - 1.0f);
+        product<T>(n, D, words<T>(padded), rows_of(gradient.data(), padded), down.data(), D,
+                   [=](int64_t p, int64_t c, Floats sums) { store(grad_hidden + (low + p) * D + c, sums); });
+        pack_rows(gradient.data(), padded, n, padded, gradient_words.data());
+        pack_rows(hidden + low * D, D, n, D, hidden_words.data());
+        // Only the first N rows: the padding has no weights.
+        product<T>(N, D, steps, Left{gradient_words.data(), 1, padded}, hidden_words.data(), D,
+                   [=](int64_t item, int64_t c, Floats sums) {
+                       float* by = grad_weight + item * D + c;
+                       store(by, load(by) + sums);
+                   });
     }
     return loss;
 }

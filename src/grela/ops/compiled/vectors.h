@@ -10,6 +10,9 @@
 
 constexpr int LANES = 16;
 
+// For small functions inside hot loops, which a compiler would otherwise call once they are used often.
+#define INLINE __attribute__((always_inline)) inline
+
 typedef float Floats __attribute__((vector_size(64)));
 typedef int32_t Ints __attribute__((vector_size(64)));
 typedef uint32_t Words __attribute__((vector_size(64)));
@@ -19,24 +22,24 @@ struct bfloat16 {
     uint16_t bits;
 };
 
-inline Floats splat(float x) { return Floats{} + x; }
+INLINE Floats splat(float x) { return Floats{} + x; }
 
-inline Floats load(const float* from) {
+INLINE Floats load(const float* from) {
     Floats x;
     std::memcpy(&x, from, sizeof x);
     return x;
 }
 
-inline void store(float* to, Floats x) { std::memcpy(to, &x, sizeof x); }
+INLINE void store(float* to, Floats x) { std::memcpy(to, &x, sizeof x); }
 
-inline Floats load(const bfloat16* from) {
+INLINE Floats load(const bfloat16* from) {
     Halves bits;
     std::memcpy(&bits, from, sizeof bits);
     return (Floats)(__builtin_convertvector(bits, Words) << 16);
 }
 
 // Rounds to the nearest, ties to even, as PyTorch does.
-inline void store(bfloat16* to, Floats x) {
+INLINE void store(bfloat16* to, Floats x) {
 #ifdef __AVX512BF16__
     const __m256bh bits = _mm512_cvtneps_pbh((__m512)x);
 #else
@@ -47,7 +50,7 @@ inline void store(bfloat16* to, Floats x) {
     std::memcpy(to, &bits, sizeof bits);
 }
 
-inline float sum(Floats x) {
+INLINE float sum(Floats x) {
     x += __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
     x += __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
     x += __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
@@ -55,15 +58,15 @@ inline float sum(Floats x) {
     return x[0];
 }
 
-inline Floats larger(Floats a, Floats b) { return a > b ? a : b; }
+INLINE Floats larger(Floats a, Floats b) { return a > b ? a : b; }
 
-inline Floats smaller(Floats a, Floats b) { return a < b ? a : b; }
+INLINE Floats smaller(Floats a, Floats b) { return a < b ? a : b; }
 
-inline Floats magnitude(Floats x) { return (Floats)((Words)x & 0x7fffffffu); }
+INLINE Floats magnitude(Floats x) { return (Floats)((Words)x & 0x7fffffffu); }
 
 // e^x to about 1e-7 of its value; below -87 it is 0, above 88 it is e^88.
 // x = n ln 2 + r; e^r by Cephes' polynomial; 2^n by adding n to the exponent.
-inline Floats exponential(Floats x) {
+INLINE Floats exponential(Floats x) {
     const Floats inside = smaller(larger(x, splat(-87.0f)), splat(88.0f));
     const Floats magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
     const Floats shifted = inside * 1.44269504f + magic;
@@ -81,7 +84,7 @@ inline Floats exponential(Floats x) {
 }
 
 // 1 / x of a finite x, to about 1e-7 of its value.
-inline Floats reciprocal(Floats x) {
+INLINE Floats reciprocal(Floats x) {
 #ifdef __AVX512F__
     const Floats guess = (Floats)_mm512_rcp14_ps((__m512)x);  // right to 14 bits; Newton's step doubles them
     return guess * (2.0f - x * guess);
@@ -90,7 +93,7 @@ inline Floats reciprocal(Floats x) {
 #endif
 }
 
-inline Floats sigmoid(Floats x) { return reciprocal(1.0f + exponential(-x)); }
+INLINE Floats sigmoid(Floats x) { return reciprocal(1.0f + exponential(-x)); }
 
 // silu(x) = x sigmoid(x), and its derivative given s = sigmoid(x).
-inline Floats silu_slope(Floats x, Floats s) { return s * (1.0f + x * (1.0f - s)); }
+INLINE Floats silu_slope(Floats x, Floats s) { return s * (1.0f + x * (1.0f - s)); }

@@ -17,7 +17,7 @@ def naive_softmax_without_seen(
     hidden: Tensor, weight: Tensor, targets: Targets, rng: torch.Generator
 ) -> Tensor:
     """The definition, position by position; arguments as in `naive_softmax`, with `targets.seen`."""
-    seen = _seen(targets)
+    seen = seen_of(targets)
     losses = []
     for h, target, start, end in zip(
         hidden, targets.items.tolist(), seen.start.tolist(), seen.end.tolist(), strict=True
@@ -39,10 +39,11 @@ def softmax_without_seen(
     loss_and_gradient: LossAndGradient | None = None,
 ) -> Tensor:
     """`naive_softmax_without_seen` in blocks, as `softmax`."""
-    return full_softmax(hidden, weight, targets.items, _seen(targets), block, loss_and_gradient)
+    return full_softmax(hidden, weight, targets.items, seen_of(targets), block, loss_and_gradient)
 
 
-def _seen(targets: Targets) -> SeenItems:
+def seen_of(targets: Targets) -> SeenItems:
+    """What the positions have seen; raises ValueError where the targets do not say."""
     if targets.seen is None:
         raise ValueError(
             "the targets do not say what was seen before them; softmax_without_seen needs targets.seen"
