@@ -71,7 +71,7 @@ class _Shape(NamedTuple):
         return self.keys * self.values + self.keys
 
     def blocks(self) -> dict[str, Any]:
-        """The kernels' compile-time arguments."""
+        """The kernels' compile-time arguments and launch options."""
         return {
             "K": self.keys,
             "V": self.values,
@@ -79,6 +79,8 @@ class _Shape(NamedTuple):
             "BLOCK_V": dot_block(self.values),
             "C": self.chunk,
             "PRECISION": self.precision,
+            # Tiles of wide heads need the registers of more threads.
+            "num_warps": 4 if max(self.keys, self.values) <= 16 else 8,
             **OPTIONS,
         }
 

@@ -11,8 +11,9 @@ from grela.ops.triton.launch import OPTIONS, check_dtype, in_rows, on_device_of
 
 # B batch, T time, D width, W taps
 
-BLOCK_T = 32
-BLOCK_D = 64
+# Four elements a thread: with more, backward runs out of registers.
+BLOCK_T = 16
+BLOCK_D = 32
 
 
 def triton_gated_conv(
