@@ -1,27 +1,26 @@
 """A whole step on resident data is the loop's step; a captured one is one computed as it is, bit for bit."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 from training_cases import assert_same_weights, make_training
 
-from grela.models.forms import ChosenForm
-from grela.nn.block import Block
 from grela.training.graphs import STEPS_BEFORE_CAPTURE, CapturedSteps, WholeStep, captured_steps
 from grela.training.optimiser import learning_rate
 from grela.training.resident import ResidentWindows
 
 
-def whole_step(training, *, form=Block.forward) -> tuple[ResidentWindows, WholeStep]:
-    plan = getattr(training.plan, "plan", training.plan)
+def whole_step(training) -> tuple[ResidentWindows, WholeStep]:
+    plan = training.plan.plan if isinstance(training.plan, ResidentWindows) else training.plan
     windows = ResidentWindows(plan, training.model.embedding.weight.device)
     whole = WholeStep(
         training.model,
         windows,
         training.optimisers,
-        form=form,
+        form=training.form.block,
         loss=training.loss,
         dtype=training.dtype,
         clip_norm=training.config.clip_norm,
@@ -63,13 +62,10 @@ def test_a_whole_step_is_the_loops_step(window, batch_positions, device):
 def test_captured_steps_are_those_computed_as_they_are_bit_for_bit():
     """Rate, seed and step change from replay to replay; dropout and drop path are on, blocks are Triton's."""
     pytest.importorskip("triton", reason="Triton is not installed")
-    from grela.nn.triton_block import triton_block
-    from grela.ops.triton.softmax import triton_softmax
 
     def weights(capture: bool):
-        training = make_training(None, device="cuda", kernels="torch")
-        training.loss.keywords["loss_and_gradient"] = triton_softmax
-        windows, whole = whole_step(training, form=triton_block)
+        training = make_training(None, device="cuda", kernels="triton")
+        windows, whole = whole_step(training)
         steps = CapturedSteps(whole)
         losses = []
         for epoch in range(3):
@@ -92,8 +88,7 @@ def test_captured_steps_are_those_computed_as_they_are_bit_for_bit():
 def test_training_on_cuda_captures_its_steps_and_learns():
     """Each history counts upward: the loss must fall far below that of a guess among all items."""
     pytest.importorskip("triton", reason="Triton is not installed")
-    training = make_training(None, device="cuda", epochs=30)
-    assert training.form.name == "triton"
+    training = make_training(None, device="cuda", kernels="triton", epochs=30)
     progress = training.run()
     assert training.captured is not None
     assert training.captured.graph is not None
@@ -112,6 +107,6 @@ def test_nothing_is_captured_on_a_cpu():
 def test_steps_without_fixed_shapes_are_not_captured(name, items, loss):
     training = make_training(None, loss=loss)
     model = SimpleNamespace(config=SimpleNamespace(num_items=items))
-    form = ChosenForm(name, Block.forward, training.form.softmax)
+    form = replace(training.form, name=name)
     rest = {"form": form, "loss": training.loss, "dtype": torch.float32}
     assert captured_steps(model, training.plan, training.config, training.optimisers, **rest) is None
