@@ -1,11 +1,14 @@
 """A whole step on resident data is the loop's step; a captured one is one computed as it is, bit for bit."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from training_cases import assert_same_weights, make_training
 
 from grela.training.graphs import STEPS_BEFORE_CAPTURE, CapturedSteps, WholeStep, captured_steps
@@ -110,3 +113,58 @@ def test_steps_without_fixed_shapes_are_not_captured(name, items, loss):
     form = replace(training.form, name=name)
     rest = {"form": form, "loss": training.loss, "dtype": torch.float32}
     assert captured_steps(model, training.plan, training.config, training.optimisers, **rest) is None
+
+
+# What waits for the device to learn a number or a shape from it, and so cannot be captured.
+WAITS = {
+    "_local_scalar_dense",
+    "nonzero",
+    "masked_select",
+    "repeat_interleave",
+    "_unique2",
+    "unique_consecutive",
+    "equal",
+    "is_nonzero",
+}
+
+
+class Waits(TorchDispatchMode):
+    """Notes the operators that would wait for a device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket.__name__ in WAITS:
+            self.found.append(str(func))
+        return func(*args, **kwargs or {})
+
+
+class NoLaunch:
+    """In place of a kernel: its launch does nothing, so that results are what memory held."""
+
+    def __getitem__(self, grid):
+        return lambda *args, **options: None
+
+
+def test_a_whole_step_by_triton_waits_for_nothing(monkeypatch):
+    """All that a graph would hold: tensors of the step, forward, loss, backward, clipping, update."""
+    pytest.importorskip("triton", reason="Triton is not installed")
+    from grela.nn.triton_block import triton_block
+    from grela.ops.triton import attention, features, gated_conv, softmax
+
+    for module in (attention, features, gated_conv, softmax):
+        monkeypatch.setattr(module, "on_device_of", lambda x: nullcontext())
+        for name in [name for name in vars(module.kernels) if name.endswith("_kernel")]:
+            monkeypatch.setattr(module.kernels, name, NoLaunch())
+    training = make_training(None, kernels="torch", precision="bf16")
+    windows, eager = whole_step(training)
+    list(windows.epoch(0))
+    with Waits() as waits:
+        eager.compute()
+    assert waits.found  # the eager block's drop path asks how many histories there are
+    eager.form, eager.loss = triton_block, partial(training.loss, loss_and_gradient=softmax.triton_softmax)
+    with Waits() as waits:
+        eager.compute()
+    assert waits.found == []
