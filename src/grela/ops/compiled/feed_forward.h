@@ -15,7 +15,7 @@ struct Dropout {
         : seed(seed), threshold((uint32_t)(rate * 4294967296.0)), scale((float)(1.0 / (1.0 - rate))) {}
 };
 
-// The random words of one row: SplitMix64 of (seed, row) keys Wellons' lowbias32 of the column.
+// The random words of one row: SplitMix64 of (seed, row) keys a hash of the column after Wellons' lowbias32.
 struct RowMask {
     uint32_t first, second;
     const Dropout& dropout;
@@ -31,11 +31,10 @@ struct RowMask {
 
     INLINE Floats operator()(int64_t column) const {
         if (dropout.threshold == 0) return splat(1.0f);
+        // Only high bits are compared, so the last multiplication needs nothing after it.
         const Words lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-        Words x = (lane + (uint32_t)column) * 0x9e3779b9u ^ first;
-        x = (x ^ (x >> 16)) * 0x7feb352du;
-        x = (x ^ (x >> 15) ^ second) * 0x846ca68bu;
-        x ^= x >> 16;
+        Words x = (lane * 0x9e3779b9u + (first + (uint32_t)column * 0x9e3779b9u)) * 0x7feb352du;
+        x = (x ^ (x >> 16) ^ second) * 0x846ca68bu;
         return x >= dropout.threshold + Words{} ? splat(dropout.scale) : Floats{};
     }
 };

@@ -64,13 +64,17 @@ INLINE Floats smaller(Floats a, Floats b) { return a < b ? a : b; }
 
 INLINE Floats magnitude(Floats x) { return (Floats)((Words)x & 0x7fffffffu); }
 
-// e^x to about 1e-7 of its value; below -87 it is 0, above 88 it is e^88.
+// e^x to about 1e-7 of its value; 0 far below zero, -inf included. x may be 88 at most. A NaN stays one.
 // x = n ln 2 + r; e^r by Cephes' polynomial; 2^n by adding n to the exponent.
 INLINE Floats exponential(Floats x) {
-    const Floats inside = smaller(larger(x, splat(-87.0f)), splat(88.0f));
+    const Floats least = splat(-87.0f), inside = least > x ? least : x;
+#ifdef __AVX512F__
+    const Floats n = (Floats)_mm512_roundscale_ps((__m512)(inside * 1.44269504f), 0);
+#else
     const Floats magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
     const Floats shifted = inside * 1.44269504f + magic;
     const Floats n = shifted - magic;
+#endif
     const Floats r = inside - n * 0.693359375f + n * 2.12194440e-4f;
     Floats p = splat(1.9875691500e-4f);
     p = p * r + 1.3981999507e-3f;
@@ -79,8 +83,13 @@ INLINE Floats exponential(Floats x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
+#ifdef __AVX512F__
+    return (Floats)_mm512_maskz_scalef_ps(_mm512_cmp_ps_mask((__m512)x, (__m512)least, _CMP_NLT_UQ), (__m512)p,
+                                          (__m512)n);
+#else
     const Floats result = (Floats)((Words)p + ((Words)shifted << 23));
-    return x < splat(-87.0f) ? Floats{} : result;
+    return x < least ? Floats{} : result;
+#endif
 }
 
 // 1 / x of a finite x, to about 1e-7 of its value.
@@ -93,7 +102,7 @@ INLINE Floats reciprocal(Floats x) {
 #endif
 }
 
-INLINE Floats sigmoid(Floats x) { return reciprocal(1.0f + exponential(-x)); }
+INLINE Floats sigmoid(Floats x) { return reciprocal(1.0f + exponential(smaller(-x, splat(88.0f)))); }
 
 // silu(x) = x sigmoid(x), and its derivative given s = sigmoid(x).
 INLINE Floats silu_slope(Floats x, Floats s) { return s * (1.0f + x * (1.0f - s)); }
