@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grela.ops.rotary import rotate, rotate_naive, rotation
+from grela.ops.rotary import TABLE, rotate, rotate_naive, rotation
 
 WIDTH = 12
 
@@ -97,3 +97,28 @@ def test_gradient_turns_back():
     turns = exact(torch.tensor(7))
     (rotate(x, turns) * w).sum().backward()
     torch.testing.assert_close(x.grad, rotate(w, turns.conj()), rtol=1e-13, atol=1e-13)
+
+
+def test_turns_looked_up_are_turns_formed():
+    """The same bits, on both sides of the table's end and where a call has positions of both."""
+    for positions in (
+        torch.arange(TABLE),
+        torch.tensor([TABLE - 1, TABLE]),
+        torch.tensor([[3, 0], [7, TABLE + 1]]),
+    ):
+        for dtype in (torch.complex64, torch.complex128):
+            formed = torch.stack(
+                [
+                    rotation(torch.stack((p, p.new_tensor(TABLE))), 6, dtype=dtype)[0]
+                    for p in positions.flatten()[-9:]
+                ]
+            )
+            assert torch.equal(rotation(positions, 6, dtype=dtype).reshape(-1, 3)[-9:], formed)
+
+
+def test_a_table_first_asked_for_in_inference_serves_training():
+    with torch.inference_mode():
+        rotation(torch.arange(3), 14)
+    x = torch.ones(3, 14, requires_grad=True)
+    rotate(x, rotation(torch.arange(3), 14)).sum().backward()
+    assert x.grad is not None

@@ -1,9 +1,14 @@
 """Rotary position embedding (Su et al., arXiv 2104.09864, eq. 34) over the whole width, pairs (2i, 2i + 1)."""
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
 # ... any leading axes, D width
+
+
+TABLE = 8_192
 
 
 def rotation(
@@ -12,11 +17,28 @@ def rotation(
     """The turn of each pair at integer positions [...]: e^(i angle), complex `dtype` [..., D/2].
 
     The angle of pair i at position t is t * base**(-2 i / D), formed in float64: at position 10**6 a
-    float32 angle would already be wrong by 0.06.
+    float32 angle would already be wrong by 0.06. On a CPU the turns of positions below `TABLE` are looked up.
     """
+    if (
+        positions.device.type == "cpu"
+        and positions.numel()
+        and 0 <= positions.min() <= positions.max() < TABLE
+    ):
+        return _table(width, base, dtype)[positions]
+    return _turns(positions, width, base).to(dtype)
+
+
+def _turns(positions: Tensor, width: int, base: float) -> Tensor:
     pairs = torch.arange(0, width, 2, dtype=torch.float64, device=positions.device)
     angles = positions.to(torch.float64).unsqueeze(-1) * base ** (-pairs / width)
-    return torch.polar(torch.ones_like(angles), angles).to(dtype)
+    return torch.polar(torch.ones_like(angles), angles)
+
+
+@cache
+def _table(width: int, base: float, dtype: torch.dtype) -> Tensor:
+    # Also when first asked for in inference, whose tensors autograd would refuse later.
+    with torch.inference_mode(False):
+        return _turns(torch.arange(TABLE), width, base).to(dtype)
 
 
 def rotate(x: Tensor, turns: Tensor) -> Tensor:
