@@ -19,10 +19,9 @@ LAWS = sorted(
 
 
 @pytest.mark.skipif("TRITON_INTERPRET" in os.environ, reason="this is the process of its own")
-@pytest.mark.parametrize("laws", LAWS, ids=lambda path: Path(path).stem)
-def test_laws_hold_in_the_interpreter(laws):
+def test_laws_hold_in_the_interpreter():
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", laws],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *LAWS],
         env=os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
         cwd=TESTS.parent,
         capture_output=True,
@@ -32,4 +31,4 @@ def test_laws_hold_in_the_interpreter(laws):
     assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
     passed = re.search(r"(\d+) passed", run.stdout)
     assert passed, run.stdout
-    assert int(passed[1]) > 1
+    assert int(passed[1]) > 40
