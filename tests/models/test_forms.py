@@ -6,8 +6,9 @@ import torch
 from grela.errors import ConfigError, KernelError
 from grela.models.forms import TORCH, choose_form
 from grela.models.recgrela import RecGRELA, RecGRELAConfig
-from grela.nn.block import Block
+from grela.nn.block import PACKED, Block
 from grela.nn.compiled_block import compiled_block
+from grela.nn.compiled_packed_block import COMPILED_PACKED
 from grela.ops.compiled import build
 
 
@@ -26,23 +27,29 @@ def make(**settings) -> RecGRELA:
 def test_torch_is_had_for_the_asking():
     assert choose_form(make(), "torch") is TORCH
     assert TORCH.block is Block.forward
+    assert TORCH.packed is PACKED
 
 
 def test_without_a_compiler_auto_is_torch_and_says_why(no_compiler):
     chosen = choose_form(make(), "auto")
     assert chosen.block is Block.forward
+    assert chosen.packed is PACKED
     assert "a-compiler-that-nobody-has" in chosen.why_not_compiled
     with pytest.raises(KernelError, match="a-compiler-that-nobody-has"):
         choose_form(make(), "compiled")
 
 
 @pytest.mark.usefixtures("kernels")
-def test_with_a_compiler_auto_is_compiled():
-    chosen = choose_form(make(), "auto")
+@pytest.mark.parametrize("form", ["causal", "bidirectional"])
+def test_with_a_compiler_auto_is_compiled_for_either_form(form):
+    chosen = choose_form(make(form=form), "auto")
+    assert chosen.name == "compiled"
     assert chosen.block is compiled_block
+    assert chosen.packed is COMPILED_PACKED
     assert chosen.why_not_compiled is None
 
 
+@pytest.mark.parametrize("form", ["causal", "bidirectional"])
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -50,12 +57,13 @@ def test_with_a_compiler_auto_is_compiled():
         ({"rotation": False}, "rotation"),
         ({"local_branch": False}, "local branch"),
         ({"heads": 8}, "8 wide"),
-        ({"form": "bidirectional"}, "bidirectional"),
     ],
 )
-def test_a_model_that_the_kernels_do_not_know_is_computed_by_torch(settings, said):
-    model = make(**settings)
-    assert said in choose_form(model, "auto").why_not_compiled
+def test_a_model_that_the_kernels_do_not_know_is_computed_by_torch(settings, said, form):
+    model = make(form=form, **settings)
+    chosen = choose_form(model, "auto")
+    assert said in chosen.why_not_compiled
+    assert (chosen.block, chosen.packed) == (Block.forward, PACKED)
     with pytest.raises(KernelError, match=said):
         choose_form(model, "compiled")
 

@@ -93,9 +93,9 @@ def test_bidirectional_rows_are_full_and_stay_within_the_budget(monkeypatch):
     model, sizes = make_model("bidirectional"), []
     original = model.packed_last_hidden
 
-    def watched(items, packing):
+    def watched(items, packing, form):
         sizes.append(len(items))
-        return original(items, packing)
+        return original(items, packing, form=form)
 
     monkeypatch.setattr(model, "packed_last_hidden", watched)
     histories = [np.ones(20 if b == 30 else 1, np.int32) for b in range(60)]

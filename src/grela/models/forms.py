@@ -1,6 +1,6 @@
 """Which form computes a model's blocks and its softmax: PyTorch's operators, or kernels equal to them and faster."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, get_args
 
@@ -8,8 +8,9 @@ import torch
 
 from grela.errors import ConfigError, KernelError
 from grela.models.recgrela import RecGRELA
-from grela.nn.block import Block, BlockForm
+from grela.nn.block import PACKED, Block, BlockForm, PackedForms
 from grela.nn.compiled_block import compiled_block, unsupported
+from grela.nn.compiled_packed_block import COMPILED_PACKED
 from grela.ops.compiled import softmax as compiled
 from grela.ops.compiled.build import load_library
 from grela.ops.losses.softmax import softmax
@@ -22,16 +23,20 @@ Kernels = Literal["auto", "torch", "compiled", "triton"]
 
 @dataclass(frozen=True)
 class ChosenForm:
-    """Forms of the block and of the full softmax losses, and why the compiled ones were not taken, if so."""
+    """Forms of blocks and of the full softmax losses, and why the compiled ones were not taken, if so.
+
+    `block` computes the blocks of a causal model, `packed` those of a bidirectional one.
+    """
 
     name: str
     block: BlockForm
+    packed: PackedForms
     softmax: Loss
     softmax_without_seen: Loss
     why_not_compiled: str | None = None
 
 
-TORCH = ChosenForm("torch", Block.forward, softmax, softmax_without_seen)
+TORCH = ChosenForm("torch", Block.forward, PACKED, softmax, softmax_without_seen)
 
 
 def choose_form(model: RecGRELA, kernels: Kernels) -> ChosenForm:
@@ -49,15 +54,15 @@ def choose_form(model: RecGRELA, kernels: Kernels) -> ChosenForm:
     if device.type != "cpu" and kernels == "auto":
         return TORCH
     no_kernels = _why_no_kernels(device)
-    why_not = no_kernels or _why_not_causal(model) or unsupported(model.each_block()[0])
+    why_not = no_kernels or unsupported(model.each_block()[0])
     if why_not is not None and kernels == "compiled":
         raise KernelError(f"no compiled kernels for this model: {why_not}")
     if no_kernels is not None:
-        return ChosenForm("torch", Block.forward, softmax, softmax_without_seen, no_kernels)
+        return replace(TORCH, why_not_compiled=no_kernels)
     losses = (compiled.softmax, compiled.softmax_without_seen)
     if why_not is not None:
-        return ChosenForm("torch", Block.forward, *losses, why_not)
-    return ChosenForm("compiled", compiled_block, *losses)
+        return ChosenForm("torch", Block.forward, PACKED, *losses, why_not)
+    return ChosenForm("compiled", compiled_block, COMPILED_PACKED, *losses)
 
 
 def _triton(model: RecGRELA) -> ChosenForm:
@@ -74,6 +79,7 @@ def _triton(model: RecGRELA) -> ChosenForm:
     return ChosenForm(
         "triton",
         triton_block,
+        PACKED,
         partial(softmax, loss_and_gradient=triton_softmax),
         partial(softmax_without_seen, loss_and_gradient=triton_softmax),
     )

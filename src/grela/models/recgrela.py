@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from grela.errors import ConfigError
 from grela.nn.attention import GatedLinearAttention, LayerState
-from grela.nn.block import LAYER_NORM_EPS, Block, BlockForm, PackedForm
+from grela.nn.block import LAYER_NORM_EPS, PACKED, Block, BlockForm, PackedForms
 from grela.nn.init import initialise
 from grela.ops.dropout import dropout
 from grela.ops.linear_attention import EPS, empty_state
@@ -142,18 +142,18 @@ class RecGRELA(nn.Module):
         items: Tensor,
         packing: Packing,
         rng: torch.Generator | None = None,
-        form: PackedForm = Block.packed,
+        form: PackedForms = PACKED,
     ) -> Tensor:
         """Bidirectional: `last_hidden` [B, D] of histories one after the other without padding, items int [P].
 
-        `form` computes all blocks but the last, which is computed where it is needed alone.
+        `form` computes the blocks, see `grela.models.forms`; the last is computed where it is needed alone.
         """
         self._must_be("bidirectional")
         turns = self._turns(torch.arange(packing.longest, device=items.device))[packing.positions]
         x = self.embed(items, packing.positions, rng).unsqueeze(0)
         for block in self.each_block()[:-1]:
-            x = form(block, x, turns, packing, rng)
-        return self.each_block()[-1].packed_last(x, turns, packing, rng).squeeze(0)
+            x = form.every(block, x, turns, packing, rng)
+        return form.last(self.each_block()[-1], x, turns, packing, rng).squeeze(0)
 
     def step(self, items: Tensor, state: State) -> tuple[Tensor, State]:
         """One event a history: items int [B] and their states give hidden states [B, D] and the states after."""

@@ -5,6 +5,7 @@ X = X + FeedForward(LayerNorm(X))
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -101,8 +102,18 @@ class Block(nn.Module):
         return joined
 
 
-# What `Block.packed` computes, by whatever means: block, x, turns, packing, rng.
+# What `Block.packed` or `Block.packed_last` computes, by whatever means: block, x, turns, packing, rng.
 PackedForm = Callable[[Block, Tensor, Tensor, Packing, torch.Generator | None], Tensor]
+
+
+class PackedForms(NamedTuple):
+    """How all blocks but the last are computed, as `Block.packed`, and how the last, as `Block.packed_last`."""
+
+    every: PackedForm = Block.packed
+    last: PackedForm = Block.packed_last
+
+
+PACKED = PackedForms()
 
 # What `Block.forward` computes, by whatever means: block, x, turns, segments, state, rng.
 BlockForm = Callable[

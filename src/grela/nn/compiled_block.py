@@ -82,25 +82,36 @@ def compiled_block(
     before = LayerState(AttentionState(*map(_fixed, state.attention)), _fixed(state.tail))
     after = LayerState(AttentionState(*(part.clone() for part in before.attention)), before.tail.clone())
     given = Call(
-        _shape(block, x, rng),
+        shape_of(block, x, rng),
         torch.view_as_real(turns.contiguous()),
         segments.contiguous(),
         _kept(block.drop_path, segments, rng),
         before,
         after,
-        torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32,
+        product_dtype(),
     )
-    out: Tensor = _CompiledBlock.apply(x, given, *_weights(block))  # type: ignore[no-untyped-call]
-    return out, after
+    return computed(block, x, given), after
 
 
-def _shape(block: Block, x: Tensor, rng: torch.Generator | None) -> Shape:
+def computed(block: Block, x: Tensor, given: Call) -> Tensor:
+    """The block's result [B, T, D] by the kernels; `given.after` is updated in place."""
+    out: Tensor = _CompiledBlock.apply(x, given, *weights_of(block))  # type: ignore[no-untyped-call]
+    return out
+
+
+def shape_of(block: Block, x: Tensor, rng: torch.Generator | None, *, whole: bool = False) -> Shape:
+    """The sizes and numbers of one call; draws the seeds of dropout."""
     attention = block.attention
     assert attention.conv is not None
     rate = block.feed_forward.rate if rng is not None else 0.0
     seeds = (0, 0) if rng is None or rate == 0 else _two_seeds(rng)
     sizes = (*x.shape, block.feed_forward.up.out_features, attention.heads, attention.conv.kernel_size[0])
-    return Shape(*sizes, LAYER_NORM_EPS, attention.eps, rate, *seeds)
+    return Shape(*sizes, LAYER_NORM_EPS, attention.eps, rate, *seeds, whole)
+
+
+def product_dtype() -> torch.dtype:
+    """What products are formed in: autocast's type where it is on."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
 
 
 def _fixed(part: Tensor) -> Tensor:
@@ -110,7 +121,8 @@ def _fixed(part: Tensor) -> Tensor:
     return part.contiguous()
 
 
-def _weights(block: Block) -> Weights:
+def weights_of(block: Block) -> Weights:
+    """The parameters that the kernels read."""
     a, f = block.attention, block.feed_forward
     assert a.gate is not None
     assert a.conv is not None

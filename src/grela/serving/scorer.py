@@ -21,9 +21,9 @@ class ModelScorer:
 
     The causal form reads whole histories, however long, at most `positions` events at a time: histories are
     packed into rows, which cores take one by one, and a longer history goes through in pieces with its state
-    carried along, which changes nothing; `form` computes the blocks. The bidirectional form reads the last
-    `window` events, as it was trained, packed in the same way. Empty histories are scored by a zero
-    hidden state: all items alike.
+    carried along, which changes nothing. The bidirectional form reads the last
+    `window` events, as it was trained, packed in the same way. `form` computes the
+    blocks. Empty histories are scored by a zero hidden state: all items alike.
     """
 
     def __init__(
@@ -106,7 +106,9 @@ class ModelScorer:
         lengths = torch.from_numpy(np.minimum(batch.lengths, self.window))
         device = self.model.embedding.weight.device
         return self.model.packed_last_hidden(
-            torch.from_numpy(items.astype(np.int64)).to(device), packing(lengths).to(device)
+            torch.from_numpy(items.astype(np.int64)).to(device),
+            packing(lengths).to(device),
+            form=self.form.packed,
         )
 
     def _row(self, values: np.ndarray) -> Tensor:

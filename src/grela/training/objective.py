@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from grela.models.recgrela import RecGRELA, State
-from grela.nn.block import Block, BlockForm
+from grela.nn.block import PACKED, Block, BlockForm, PackedForms
 from grela.ops.losses.targets import Loss, Targets
 from grela.training.carried import detached, entering
 from grela.training.prefixes import PrefixRow, PrefixStep
@@ -21,16 +21,17 @@ def row_loss(
     loss: Loss,
     dtype: torch.dtype,
     form: BlockForm = Block.forward,
+    packed: PackedForms = PACKED,
     state: State | None = None,
 ) -> tuple[Tensor, State | None]:
     """Mean `loss` of the row's targets, and the state of a history that the row leaves unfinished.
 
     `state` is what the row before left, where this one goes on. Products in `dtype`, sums in float32; `form`
-    computes the blocks.
+    computes the blocks of a causal model, `packed` those of a bidirectional one.
     """
     device = model.embedding.weight.device
     with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-        hidden, targets, left = _predicting(model, row, rng, device, form, state)
+        hidden, targets, left = _predicting(model, row, rng, device, form, packed, state)
     return loss(hidden.to(dtype), model.embedding.weight, targets, rng), left
 
 
@@ -40,6 +41,7 @@ def _predicting(
     rng: torch.Generator,
     device: torch.device,
     form: BlockForm,
+    packed: PackedForms,
     state: State | None,
 ) -> tuple[Tensor, Targets, State | None]:
     """The hidden states [P, D] that predict the row's targets, and the state that the row leaves, without its past."""
@@ -51,7 +53,7 @@ def _predicting(
         left = detached(after) if isinstance(row, StreamRow) and row.unfinished else None
         return hidden.squeeze(0), Targets(row.targets.to(device), row.seen), left
     if isinstance(row, PrefixRow):
-        hidden = model.packed_last_hidden(row.items.to(device), row.packing.to(device), rng)
+        hidden = model.packed_last_hidden(row.items.to(device), row.packing.to(device), rng, packed)
         return hidden, Targets(row.targets.to(device), row.seen), None
     if isinstance(row, PrefixStep):
         hidden = model.last_hidden(row.items.to(device), row.lengths.to(device), rng)

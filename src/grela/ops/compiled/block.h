@@ -9,7 +9,7 @@
 
 #include "feed_forward.h"
 #include "gemm.h"
-#include "mix.h"
+#include "mix_whole.h"
 #include "norm.h"
 
 // P = B x length positions, D width, F = 4 D width of the feed-forward network, H heads, W taps
@@ -20,6 +20,7 @@ struct Shape {
     int64_t B, length, D, F, H, W;
     double norm_eps, eps, rate;
     uint64_t seed_inside, seed_after;  // of the two dropouts of the feed-forward network
+    int64_t whole;                     // 1: bidirectional; then there are no states, and B = 1
 };
 
 // Parameters, or their gradients, in the order of the modules; matrices [out, in] row by row.
@@ -89,44 +90,21 @@ struct Workspace {
     }
 };
 
+// From u to the block's result: output projection, residual, feed-forward network.
 template <class T>
-inline void block_forward(const Shape& s, const Inputs& in, const Parameters<const float>& w, StateArrays state,
-                          Kept<T> kept, float* result) {
+inline void second_half(const Shape& s, const Inputs& in, const Parameters<const float>& w, Kept<T> kept,
+                        float* result) {
     static thread_local Workspace space;
     const int64_t P = s.B * s.length, D = s.D, F = s.F;
-    space.begin(words<T>(D) * (5 * D + F) + words<T>(F) * D, TILE * (D + F));
-    uint32_t* const value_gate = space.factor<T>(D, 2 * D);
-    uint32_t* const query_key = space.factor<T>(D, 2 * D);
+    space.begin(words<T>(D) * (D + F) + words<T>(F) * D, TILE * (D + F));
     uint32_t* const out = space.factor<T>(D, D);
     uint32_t* const up = space.factor<T>(D, F);
     uint32_t* const down = space.factor<T>(F, D);
-    pack_transposed<T>(w.value, D, D, value_gate, 2 * D, 0);
-    pack_transposed<T>(w.gate, D, D, value_gate, 2 * D, D);
-    pack_transposed<T>(w.query_key, 2 * D, D, query_key, 2 * D, 0);
     pack_transposed<T>(w.out, D, D, out, D, 0);
     pack_transposed<T>(w.up, F, D, up, F, 0);
     pack_transposed<T>(w.down, D, F, down, D, 0);
     float* const wide = space.rows<float>(TILE, D);
     T* const active = space.rows<T>(TILE, F);
-
-    for (int64_t low = 0; low < P; low += TILE) {
-        const int64_t n = std::min(TILE, P - low);
-        for (int64_t p = low; p < low + n; ++p)
-            normalise_row(in.x + p * D, w.norm, w.norm_bias, s.norm_eps, D, kept.normed + p * D, kept.mean + p,
-                          kept.scale + p);
-        T *const vg = kept.vg + low * 2 * D, *const qk = kept.qk + low * 2 * D;
-        product<T>(n, 2 * D, words<T>(D), rows_of(kept.normed + low * D, D), value_gate, 2 * D,
-                   [=, &w](int64_t p, int64_t c, Floats sums) {
-                       store(vg + p * 2 * D + c, sums + load(c < D ? w.value_bias + c : w.gate_bias + c - D));
-                   });
-        product<T>(n, 2 * D, words<T>(D), rows_of(vg, 2 * D), query_key, 2 * D,
-                   [=, &w](int64_t p, int64_t c, Floats sums) {
-                       store(qk + p * 2 * D + c, sums + load(w.query_key_bias + c));
-                   });
-    }
-    mix(Layer<T>{D, s.H, s.W, (float)s.eps, kept.vg, kept.qk, in.turns, w.taps, w.taps_bias, {}}, in.segments, s.B,
-        s.length, state.S, state.z, state.tail, kept.u);
-
     const Dropout inside(s.rate, s.seed_inside), after(s.rate, s.seed_after);
     for (int64_t low = 0; low < P; low += TILE) {
         const int64_t n = std::min(TILE, P - low);
@@ -156,6 +134,41 @@ inline void block_forward(const Shape& s, const Inputs& in, const Parameters<con
                 store(result + (low + p) * D + c, load(middle + p * D + c) + mask(c) * load(wide + p * D + c));
         }
     }
+}
+
+template <class T>
+inline void block_forward(const Shape& s, const Inputs& in, const Parameters<const float>& w, StateArrays state,
+                          Kept<T> kept, float* result) {
+    static thread_local Workspace space;
+    const int64_t P = s.B * s.length, D = s.D;
+    space.begin(words<T>(D) * 4 * D, 0);
+    uint32_t* const value_gate = space.factor<T>(D, 2 * D);
+    uint32_t* const query_key = space.factor<T>(D, 2 * D);
+    pack_transposed<T>(w.value, D, D, value_gate, 2 * D, 0);
+    pack_transposed<T>(w.gate, D, D, value_gate, 2 * D, D);
+    pack_transposed<T>(w.query_key, 2 * D, D, query_key, 2 * D, 0);
+
+    for (int64_t low = 0; low < P; low += TILE) {
+        const int64_t n = std::min(TILE, P - low);
+        for (int64_t p = low; p < low + n; ++p)
+            normalise_row(in.x + p * D, w.norm, w.norm_bias, s.norm_eps, D, kept.normed + p * D, kept.mean + p,
+                          kept.scale + p);
+        T *const vg = kept.vg + low * 2 * D, *const qk = kept.qk + low * 2 * D;
+        product<T>(n, 2 * D, words<T>(D), rows_of(kept.normed + low * D, D), value_gate, 2 * D,
+                   [=, &w](int64_t p, int64_t c, Floats sums) {
+                       store(vg + p * 2 * D + c, sums + load(c < D ? w.value_bias + c : w.gate_bias + c - D));
+                   });
+        product<T>(n, 2 * D, words<T>(D), rows_of(vg, 2 * D), query_key, 2 * D,
+                   [=, &w](int64_t p, int64_t c, Floats sums) {
+                       store(qk + p * 2 * D + c, sums + load(w.query_key_bias + c));
+                   });
+    }
+    const Layer<T> layer{D, s.H, s.W, (float)s.eps, kept.vg, kept.qk, in.turns, w.taps, w.taps_bias, {}};
+    if (s.whole)
+        mix_whole(layer, in.segments, s.length, kept.u);
+    else
+        mix(layer, in.segments, s.B, s.length, state.S, state.z, state.tail, kept.u);
+    second_half(s, in, w, kept, result);
 }
 
 // Adds the columns of `rows` rows of T to `sums`.
@@ -289,7 +302,11 @@ inline void block_backward(const Shape& s, const Inputs& in, const Parameters<co
     if ((int64_t)narrow.size() < 5 * P * D) narrow.resize(5 * P * D);
     T *const by_u = narrow.data(), *const by_vg = by_u + P * D, *const by_qk = by_vg + 2 * P * D;
     second_half_grad(s, in, w, kept, grad, by, wide.data(), by_u);
-    mix_grad(Layer<T>{D, s.H, s.W, (float)s.eps, kept.vg, kept.qk, in.turns, w.taps, w.taps_bias, {}}, in.segments, s.B,
-             s.length, before.S, before.z, before.tail, by_u, by_vg, by_qk, by.taps, by.taps_bias);
+    const Layer<T> layer{D, s.H, s.W, (float)s.eps, kept.vg, kept.qk, in.turns, w.taps, w.taps_bias, {}};
+    if (s.whole)
+        mix_whole_grad(layer, in.segments, s.length, by_u, by_vg, by_qk, by.taps, by.taps_bias);
+    else
+        mix_grad(layer, in.segments, s.B, s.length, before.S, before.z, before.tail, by_u, by_vg, by_qk, by.taps,
+                 by.taps_bias);
     first_half_grad(s, in, w, kept, wide.data(), by_vg, by_qk, by, by_x);
 }

@@ -32,6 +32,7 @@ class Shape(ctypes.Structure):
         *((name, _SIZE) for name in ("B", "length", "D", "F", "H", "W")),
         *((name, _REAL) for name in ("norm_eps", "eps", "rate")),
         *((name, _SEED) for name in ("seed_inside", "seed_after")),
+        ("whole", _SIZE),
     )
 
 

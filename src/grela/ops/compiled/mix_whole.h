@@ -1,0 +1,186 @@
+// The bidirectional form's mixing of positions: every position meets its whole history, so the sums S and z are one
+// a history. Twice over the positions forward, to form the sums and to use them, and the same way back.
+#pragma once
+
+#include "mix.h"
+
+// A [d, d] += sum over n positions of a_t b_t^T; rows lie `stride` apart.
+template <int d>
+void accumulate(int64_t n, int64_t stride, const float* a, const float* b, float* A) {
+    constexpr int R = d / LANES;
+    Floats sums[d][R];
+    for (int i = 0; i < d; ++i)
+        for (int r = 0; r < R; ++r) sums[i][r] = load(A + i * d + r * LANES);
+    for (int64_t t = 0; t < n; ++t, a += stride, b += stride) {
+        Floats right[R];
+        for (int r = 0; r < R; ++r) right[r] = load(b + r * LANES);
+#pragma GCC unroll 64
+        for (int i = 0; i < d; ++i)
+            for (int r = 0; r < R; ++r) sums[i][r] += a[i] * right[r];
+    }
+    for (int i = 0; i < d; ++i)
+        for (int r = 0; r < R; ++r) store(A + i * d + r * LANES, sums[i][r]);
+}
+
+// out_t = c_t^T A for n positions.
+template <int d>
+void contract(int64_t n, int64_t stride, const float* c, const float* A, float* out) {
+    constexpr int R = d / LANES;
+    Floats rows[d][R];
+    for (int i = 0; i < d; ++i)
+        for (int r = 0; r < R; ++r) rows[i][r] = load(A + i * d + r * LANES);
+    for (int64_t t = 0; t < n; ++t, c += stride, out += stride) {
+        Floats even[R], odd[R];
+        for (int r = 0; r < R; ++r) even[r] = odd[r] = Floats{};
+#pragma GCC unroll 64
+        for (int i = 0; i < d; i += 2)
+            for (int r = 0; r < R; ++r) {
+                even[r] += c[i] * rows[i][r];
+                odd[r] += c[i + 1] * rows[i + 1][r];
+            }
+        for (int r = 0; r < R; ++r) store(out + r * LANES, even[r] + odd[r]);
+    }
+}
+
+// One head's numerators; leaves S = sum_s k~_s v_s^T in `S`.
+template <int d>
+void whole_head(int64_t n, int64_t D, int64_t at, Scratch& s, float* S) {
+    std::fill_n(S, d * d, 0.0f);
+    accumulate<d>(n, D, s[KR] + at, s[V] + at, S);
+    contract<d>(n, D, s[QR] + at, S, s[OUT] + at);
+}
+
+// The gradients of one head's q~, v and k~ from G, the numerators' gradient.
+template <int d>
+void whole_head_grads(int64_t n, int64_t D, int64_t at, Scratch& s, const float* S) {
+    float A[d * d], by_S[d * d];
+    transpose<d>(S, A);
+    contract<d>(n, D, s[G] + at, A, s[DQR] + at);
+    std::fill_n(by_S, d * d, 0.0f);
+    accumulate<d>(n, D, s[QR] + at, s[G] + at, by_S);
+    contract<d>(n, D, s[KR] + at, by_S, s[DV] + at);
+    transpose<d>(by_S, A);
+    contract<d>(n, D, s[V] + at, A, s[DKR] + at);
+}
+
+// What both directions need of one history: its arrays, the sums S [H, d, d] and z [D], the numerators.
+template <class T>
+void prepare_whole(const Layer<T>& layer, int64_t first, int64_t n, Scratch& s, float* S, float* z) {
+    const int64_t D = layer.D, d = D / layer.H;
+    const std::vector<float> no_past(D * layer.W);
+    prepare(layer, first, n, s);
+    convolve(layer, n, s, no_past.data());
+    for (int64_t h = 0; h < layer.H; ++h) {
+        switch (d) {
+            case 16: whole_head<16>(n, D, h * d, s, S + h * d * d); break;
+            case 32: whole_head<32>(n, D, h * d, s, S + h * d * d); break;
+            case 64: whole_head<64>(n, D, h * d, s, S + h * d * d); break;
+        }
+    }
+    std::fill_n(z, D, 0.0f);
+    for (int64_t t = 0; t < n; ++t)
+        for (int64_t c = 0; c < D; c += LANES) store(z + c, load(z + c) + load(s[K] + t * D + c));
+}
+
+template <class T>
+void mix_history_whole(const Layer<T>& layer, int64_t first, int64_t n, T* u) {
+    static thread_local Scratch s;
+    const int64_t D = layer.D, d = D / layer.H;
+    s.take(FORWARD_ARRAYS, n, D);
+    std::vector<float> S(D * d), z(D), inverse(layer.H);
+    prepare_whole(layer, first, n, s, S.data(), z.data());
+    for (int64_t t = 0; t < n; ++t) {
+        inverses(s[Q] + t * D, z.data(), layer.H, d, layer.eps, inverse.data());
+        for (int64_t c = 0; c < D; c += LANES) {
+            const Floats local = load(s[CONV] + t * D + c);
+            const Floats gate = load(layer.vg + (first + t) * 2 * D + D + c);
+            const Floats mixed = load(s[OUT] + t * D + c) * inverse[c / d] + local * sigmoid(local);
+            store(u + (first + t) * D + c, mixed * gate * sigmoid(gate));
+        }
+    }
+}
+
+// Through gate, branches and division: fills G, DQ and CONV as mix_grad_outer does, and by_z [D]; writes the gate's
+// gradient.
+template <class T>
+void whole_grad_outer(const Layer<T>& layer, int64_t first, int64_t n, Scratch& s, const float* z, const T* grad_u,
+                      T* grad_vg, float* by_z) {
+    const int64_t D = layer.D, H = layer.H, d = D / H;
+    std::vector<float> inverse(H);
+    for (int64_t t = 0; t < n; ++t) {
+        const int64_t at = t * D, wide = (first + t) * 2 * D;
+        inverses(s[Q] + at, z, H, d, layer.eps, inverse.data());
+        for (int64_t h = 0; h < H; ++h) {
+            Floats dot{};
+            for (int64_t c = h * d; c < (h + 1) * d; c += LANES) {
+                const Floats local = load(s[CONV] + at + c), gate = load(layer.vg + wide + D + c);
+                const Floats local_s = sigmoid(local), gate_s = sigmoid(gate), g = load(grad_u + (first + t) * D + c);
+                const Floats attended = load(s[OUT] + at + c) * inverse[h];
+                const Floats by_mixed = g * gate * gate_s;
+                store(grad_vg + wide + D + c, g * (attended + local * local_s) * silu_slope(gate, gate_s));
+                store(s[CONV] + at + c, by_mixed * silu_slope(local, local_s));
+                store(s[G] + at + c, by_mixed * inverse[h]);
+                dot += by_mixed * attended;
+            }
+            const float grad = -sum(dot) * inverse[h];
+            for (int64_t c = h * d; c < (h + 1) * d; c += LANES) {
+                store(s[DQ] + at + c, grad * load(z + c));
+                store(by_z + c, load(by_z + c) + grad * load(s[Q] + at + c));
+            }
+        }
+    }
+}
+
+template <class T>
+void mix_history_whole_grad(const Layer<T>& layer, int64_t first, int64_t n, const T* grad_u, T* grad_vg, T* grad_qk,
+                            TapGrads& taps) {
+    static thread_local Scratch s;
+    const int64_t D = layer.D, d = D / layer.H;
+    s.take(ARRAYS, n, D);
+    std::vector<float> S(D * d), z(D), by_z(D);
+    const std::vector<float> no_past(D * layer.W);
+    prepare_whole(layer, first, n, s, S.data(), z.data());
+    whole_grad_outer(layer, first, n, s, z.data(), grad_u, grad_vg, by_z.data());
+    for (int64_t h = 0; h < layer.H; ++h) {
+        switch (d) {
+            case 16: whole_head_grads<16>(n, D, h * d, s, S.data() + h * d * d); break;
+            case 32: whole_head_grads<32>(n, D, h * d, s, S.data() + h * d * d); break;
+            case 64: whole_head_grads<64>(n, D, h * d, s, S.data() + h * d * d); break;
+        }
+    }
+    convolve_grad(layer, n, s, no_past.data(), taps);
+    for (int64_t t = 0; t < n; ++t)
+        for (int64_t c = 0; c < D; c += LANES) {
+            const int64_t at = t * D + c, wide = (first + t) * 2 * D + c;
+            const Floats turns = load(layer.turns + (first + t) * D + c);
+            const Floats by_q = load(s[DQ] + at) + turned(load(s[DQR] + at), turns, -1.0f);
+            const Floats by_k = load(&by_z[c]) + turned(load(s[DKR] + at), turns, -1.0f);
+            store(grad_qk + wide, by_q * feature_slope(load(layer.qk + wide), load(s[Q] + at)));
+            store(grad_qk + wide + D, by_k * feature_slope(load(layer.qk + wide + D), load(s[K] + at)));
+            store(grad_vg + wide, load(s[DV] + at));
+        }
+}
+
+// A row of T positions, histories told apart by `segments`.
+template <class T>
+void mix_whole(Layer<T> layer, const int64_t* segments, int64_t length, T* u) {
+    layer.arrange_taps();
+    for (int64_t low = 0, high; low < length; low = high) {
+        high = history_end(segments, low, length);
+        mix_history_whole(layer, low, high - low, u);
+    }
+}
+
+template <class T>
+void mix_whole_grad(Layer<T> layer, const int64_t* segments, int64_t length, const T* grad_u, T* grad_vg, T* grad_qk,
+                    float* grad_taps, float* grad_taps_bias) {
+    const int64_t D = layer.D;
+    layer.arrange_taps();
+    TapGrads taps{std::vector<float>(layer.W * D), grad_taps_bias};
+    for (int64_t low = 0, high; low < length; low = high) {
+        high = history_end(segments, low, length);
+        mix_history_whole_grad(layer, low, high - low, grad_u, grad_vg, grad_qk, taps);
+    }
+    for (int64_t c = 0; c < D; ++c)
+        for (int64_t w = 0; w < layer.W; ++w) grad_taps[c * layer.W + w] += taps.columns[w * D + c];
+}
