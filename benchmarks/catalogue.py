@@ -10,7 +10,6 @@ process's largest resident set, imports (some 300 MB) included. Softmax over all
 
 import argparse
 import json
-import os
 import platform
 import resource
 import subprocess
@@ -23,7 +22,6 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from library import (
-    KEEP_FREED_MEMORY,
     RecGRELA,
     RecGRELAConfig,
     Silence,
@@ -89,11 +87,9 @@ def validated(sequences: TrainingSequences) -> Iterator[np.ndarray]:
 
 
 def in_own_process(request: dict[str, Any]) -> dict[str, Any]:
-    """`measure` in a fresh process with the environment of the command line."""
-    environment = os.environ | (KEEP_FREED_MEMORY if sys.platform.startswith("linux") else {})
+    """`measure` in a fresh process."""
     done = subprocess.run(
         [sys.executable, __file__, "--measure", json.dumps(request)],
-        env=environment,
         capture_output=True,
         text=True,
         check=False,

@@ -3,11 +3,15 @@
 One block for each thing that has moved, newest place first.
 """
 
-from grela.cli.main import KEEP_FREED_MEMORY
 from grela.models.recgrela import RecGRELA, RecGRELAConfig
 from grela.training.config import TrainingConfig
 from grela.training.listener import Silence
 from grela.training.loop import Training
+
+try:  # up to commit 6fa9f07 the command line set the allocator by its environment; now training itself does
+    from grela.cli.main import KEEP_FREED_MEMORY
+except ImportError:
+    KEEP_FREED_MEMORY: dict[str, str] = {}
 
 try:
     from grela.training.prefixes import PrefixPlan, PrefixStep

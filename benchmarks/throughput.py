@@ -15,10 +15,8 @@ was learnt from; a rate is all events by all time.
 
 import argparse
 import json
-import os
 import platform
 import resource
-import sys
 import time
 from dataclasses import dataclass
 from itertools import islice
@@ -27,7 +25,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from library import (
-    KEEP_FREED_MEMORY,
     Plan,
     PrefixPlan,
     PrefixStep,
@@ -167,7 +164,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # As the command line does; see there.
-    if sys.platform.startswith("linux") and not any(name in os.environ for name in KEEP_FREED_MEMORY):
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | KEEP_FREED_MEMORY)
     main()

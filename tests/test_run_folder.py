@@ -78,7 +78,7 @@ def test_a_fit_in_a_folder_and_one_in_memory_are_the_same(whole):
 
 
 @pytest.mark.parametrize("name", NEEDED)
-@pytest.mark.parametrize("damage", ["removed", "emptied", "halved", "noise", "a folder"])
+@pytest.mark.parametrize("damage", ["removed", "emptied", "cut", "noise", "a folder"])
 def test_a_damaged_file_is_named(run, name, damage):
     path = run / name
     whole = path.read_bytes()
@@ -86,8 +86,9 @@ def test_a_damaged_file_is_named(run, name, damage):
     if damage == "a folder":
         path.mkdir()
     elif damage != "removed":
-        half = whole[: len(whole) // 2]
-        path.write_bytes({"emptied": b"", "halved": half, "noise": b"\xff\x00noise" * 99}[damage])
+        # A third: two epochs of metrics may be halved at the end of a line, which is no damage that can be seen.
+        part = whole[: len(whole) // 3]
+        path.write_bytes({"emptied": b"", "cut": part, "noise": b"\xff\x00noise" * 99}[damage])
     message = refused(run)
     assert name in message
     assert any(advice in message for advice in ("restore it", "fit again", "grela fit"))

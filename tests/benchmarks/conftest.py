@@ -1,18 +1,14 @@
-"""Benchmarks are scripts; their neighbours are imported as they import each other."""
+"""A repository to benchmark commits of."""
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+from benchmark_cases import git
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """Two commits of one file: "old", tagged `old`, and "new"."""
-    from benchmark_cases import git  # it imports benchmarks, which the line above has made possible
-
     folder = tmp_path / "repository"
     folder.mkdir()
     git(folder, "init", "--quiet")

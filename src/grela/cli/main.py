@@ -17,10 +17,6 @@ from grela.cli.inspect import inspect
 from grela.cli.recommend import recommend
 from grela.errors import GrelaError
 
-# glibc gives large freed blocks back to the system and faults every page in again at the next step; with these it
-# keeps them. They are read when a process starts, so the command starts itself again with them.
-KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "2000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="grela")
@@ -39,7 +35,6 @@ for command in (fit, evaluate, recommend, data, convert, inspect):
 
 def main() -> None:
     """Run the command line of this process and exit."""
-    _keep_freed_memory()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -64,10 +59,3 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return 0
-
-
-def _keep_freed_memory() -> None:
-    if not sys.platform.startswith("linux") or any(name in os.environ for name in KEEP_FREED_MEMORY):
-        return
-    # As it was called: `-m` would put the working folder, and any csv.py in it, before the library.
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | KEEP_FREED_MEMORY)  # noqa: S606

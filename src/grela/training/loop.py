@@ -20,6 +20,7 @@ from grela.errors import CheckpointError, ConfigError, TrainingError
 from grela.models.forms import choose_form
 from grela.models.recgrela import RecGRELA, State
 from grela.ops.losses.targets import Loss
+from grela.ops.memory import keep_freed_memory
 from grela.ops.parallel import map_on_cores
 from grela.training.carried import carried_tensors, restored_states
 from grela.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -86,6 +87,8 @@ class Training:
         self.model, self.plan, self.config = model, plan, config
         self.folder, self.validate, self.listener, self.clock = folder, validate, listener, clock
         device = model.embedding.weight.device
+        if device.type == "cpu":
+            keep_freed_memory()
         self.form = choose_form(model, config.kernels)
         own_loss = loss is not None
         if loss is None:
