@@ -1,4 +1,4 @@
-"""Compiled bidirectional blocks are `Block.packed`: values and all gradients, judged in float64."""
+"""Compiled bidirectional blocks are `Block.packed` and `packed_last`: values and all gradients, judged in float64."""
 
 from typing import NamedTuple
 
@@ -25,8 +25,8 @@ SHAPES = [(16, 1), (32, 2), (64, 4), (64, 2), (64, 1), (96, 3)]
 
 FORMS = pytest.mark.parametrize(
     ("plain", "compiled"),
-    [(Block.packed, COMPILED_PACKED.every)],
-    ids=["every position"],
+    [(Block.packed, COMPILED_PACKED.every), (Block.packed_last, COMPILED_PACKED.last)],
+    ids=["every position", "last"],
 )
 
 

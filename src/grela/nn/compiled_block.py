@@ -82,7 +82,7 @@ def compiled_block(
     before = LayerState(AttentionState(*map(_fixed, state.attention)), _fixed(state.tail))
     after = LayerState(AttentionState(*(part.clone() for part in before.attention)), before.tail.clone())
     given = Call(
-        shape_of(block, x, rng),
+        shape_of(block, x.shape, rng),
         torch.view_as_real(turns.contiguous()),
         segments.contiguous(),
         _kept(block.drop_path, segments, rng),
@@ -99,13 +99,13 @@ def computed(block: Block, x: Tensor, given: Call) -> Tensor:
     return out
 
 
-def shape_of(block: Block, x: Tensor, rng: torch.Generator | None, *, whole: bool = False) -> Shape:
-    """The sizes and numbers of one call; draws the seeds of dropout."""
+def shape_of(block: Block, rows: torch.Size, rng: torch.Generator | None, *, whole: bool = False) -> Shape:
+    """The sizes and numbers of one call on x of shape `rows`, [B, T, D]; draws the seeds of dropout."""
     attention = block.attention
     assert attention.conv is not None
     rate = block.feed_forward.rate if rng is not None else 0.0
     seeds = (0, 0) if rng is None or rate == 0 else _two_seeds(rng)
-    sizes = (*x.shape, block.feed_forward.up.out_features, attention.heads, attention.conv.kernel_size[0])
+    sizes = (*rows, block.feed_forward.up.out_features, attention.heads, attention.conv.kernel_size[0])
     return Shape(*sizes, LAYER_NORM_EPS, attention.eps, rate, *seeds, whole)
 
 
@@ -162,6 +162,13 @@ def _kept(rate: float, segments: Tensor, rng: torch.Generator | None) -> Tensor:
     return keep_mask((len(segments), histories), rate, rng, torch.float32).gather(1, segments)
 
 
+def zeros_like_each(weights: list[Tensor]) -> list[Tensor]:
+    """Zeros of each weight's shape, in one piece of memory."""
+    sizes = [weight.numel() for weight in weights]
+    flat = torch.zeros(sum(sizes))
+    return [part.view_as(weight) for part, weight in zip(flat.split(sizes), weights, strict=True)]
+
+
 class _CompiledBlock(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, given: Call, *weights: Tensor) -> Tensor:
@@ -188,9 +195,7 @@ class _CompiledBlock(torch.autograd.Function):
         given: Call = ctx.given
         x, narrow, wide, *weights = ctx.saved_tensors
         grad, by_x = grads[0].contiguous(), torch.empty_like(x)
-        sizes = [weight.numel() for weight in weights]
-        flat = torch.zeros(sum(sizes))
-        by = [part.view_as(weight) for part, weight in zip(flat.split(sizes), weights, strict=True)]
+        by = zeros_like_each(weights)
         kernel("block_backward", given.dtype)(
             ctypes.addressof(given.shape),
             addresses((x, given.turns, given.segments, given.kept)),

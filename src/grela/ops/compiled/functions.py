@@ -20,13 +20,15 @@ _POINTER, _SIZE, _REAL, _SEED = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 _ARGUMENTS: dict[str, list[Any]] = {
     "block_forward": [_POINTER] * 7,
     "block_backward": [_POINTER] * 9,
+    "block_last_forward": [_POINTER] * 6,
+    "block_last_backward": [_POINTER] * 8,
     "softmax_loss": [*[_POINTER] * 4, *[_SIZE] * 4, *[_POINTER] * 2],
 }
 _MASK_ARGUMENTS: list[Any] = [_REAL, _SEED, _SIZE, _SIZE, _POINTER]
 
 
 class Shape(ctypes.Structure):
-    """`Shape` of block.h."""
+    """`Shape` of block.h; for block_last_* `B` is the number of histories and `length` that of all positions."""
 
     _fields_ = (
         *((name, _SIZE) for name in ("B", "length", "D", "F", "H", "W")),

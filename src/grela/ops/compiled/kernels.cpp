@@ -1,6 +1,6 @@
 // The library's C interface: every kernel for float32 (_f32) and bfloat16 (_bf16) activations. Sizes and addresses
 // are the caller's duty; arrays are contiguous.
-#include "block.h"
+#include "block_last.h"
 #include "softmax.h"
 
 #define FOR_BOTH(DEFINE) DEFINE(f32, float) DEFINE(bf16, bfloat16)
@@ -18,6 +18,18 @@
                                           float* by_x) {                                                              \
         block_backward(*shape, *inputs, *weights, *before,                                                            \
                        Kept<T>(narrow, wide, shape->B * shape->length, shape->D), grad, *by, by_x);         \
+    }                                                                                                                 \
+    extern "C" void block_last_forward_##NAME(const Shape* shape, const LastInputs* inputs,                           \
+                                              const Parameters<const float>* weights, T* narrow, float* wide,         \
+                                              float* result) {                                                        \
+        block_last_forward(*shape, *inputs, *weights,                                                                 \
+                           KeptLast<T>(narrow, wide, shape->length, shape->B, shape->D), result);                     \
+    }                                                                                                                 \
+    extern "C" void block_last_backward_##NAME(const Shape* shape, const LastInputs* inputs,                          \
+                                               const Parameters<const float>* weights, T* narrow, float* wide,        \
+                                               const float* grad, const Parameters<float>* by, float* by_x) {         \
+        block_last_backward(*shape, *inputs, *weights,                                                                \
+                            KeptLast<T>(narrow, wide, shape->length, shape->B, shape->D), grad, *by, by_x);           \
     }                                                                                                                 \
     extern "C" double softmax_loss_##NAME(const T* hidden, const float* weight, const int64_t* targets,               \
                                           const Seen* seen, int64_t P, int64_t N, int64_t D, int64_t tile,            \
