@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grela.training import prefixes, windows
-from grela.training.bounds import greedy_bounds, padded_bounds
+from grela.training.bounds import greedy_bounds
 from grela.training.prefixes import PrefixPlan, PrefixStep, dealt
 from grela.training.sequences import TrainingSequences
 from grela.training.windows import WindowPlan
@@ -179,6 +179,23 @@ def test_histories_too_short_for_a_target_give_no_step(make):
     assert list(plan.epoch(0)) == []
 
 
+def test_prefix_steps_are_shuffled_but_once_to_be_counted(monkeypatch):
+    """Training counts the steps of all epochs before it begins, and of each again when it comes."""
+    plan, shuffled = PrefixPlan(sequences([3, 60, 33, 7]), 20, 100, 0), []
+    original = prefixes.greedy_bounds
+
+    def watched(lengths, capacity):
+        shuffled.append(len(lengths))
+        return original(lengths, capacity)
+
+    monkeypatch.setattr(prefixes, "greedy_bounds", watched)
+    counts = [plan.steps(epoch) for epoch in range(5)]
+    assert len(shuffled) == 5
+    assert [plan.steps(epoch) for epoch in range(5)] == counts
+    assert len(shuffled) == 5
+    assert counts == [len(list(plan.epoch(epoch))) for epoch in range(5)]
+
+
 def test_prefix_steps_are_full():
     """All but the last lack less than one prefix."""
     steps = list(PrefixPlan(sequences([60] * 40), 50, 500, 0).epoch(0))
@@ -204,12 +221,11 @@ def test_a_prefix_at_the_very_end_of_the_log_reads_nothing_beyond_it():
 @settings(max_examples=100, deadline=None)
 @given(lengths=st.lists(st.integers(1, 20), max_size=40), capacity=st.integers(1, 50))
 def test_bounds_cut_into_the_longest_runs_that_fit(lengths, capacity):
-    for bounds, cost in ((greedy_bounds, sum), (padded_bounds, lambda run: len(run) * max(run))):
-        found = bounds(np.array(lengths, np.int64), capacity).tolist()
-        assert found[0] == 0
-        assert found[-1] == len(lengths)
-        for low, high in pairwise(found):
-            assert low < high
-            assert cost(lengths[low:high]) <= capacity or high - low == 1
-            if high < len(lengths):
-                assert cost(lengths[low : high + 1]) > capacity
+    found = greedy_bounds(np.array(lengths, np.int64), capacity).tolist()
+    assert found[0] == 0
+    assert found[-1] == len(lengths)
+    for low, high in pairwise(found):
+        assert low < high
+        assert sum(lengths[low:high]) <= capacity or high - low == 1
+        if high < len(lengths):
+            assert sum(lengths[low : high + 1]) > capacity

@@ -25,8 +25,8 @@ class TrainingConfig:
     histories:       "windows" cuts them so; "carried" reads them whole, in pieces of at least a window: each
                      goes on from the state that the one before ended with, and only gradients stop between
                      them. For causal models of histories much longer than a window
-    batch_positions: positions of one optimiser step (bidirectional: padded positions); 0 leaves it to the
-                     number of training events, see `sized_for`
+    batch_positions: at most so many positions in one optimiser step, of all histories or prefixes in it; 0
+                     leaves it to the number of training events, see `sized_for`
     learning_rate:   peak rate of AdamW, after `warmup_steps` of linear rise
     loss:            what is minimised: "softmax" over all items; "softmax_without_seen" over those not yet met by
                      the position's user; from 100,000 items up "sampled_softmax", "classic_sampled_softmax",

@@ -4,7 +4,7 @@ So prefixes are never materialised, and a step holds as many as fit, one after t
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -96,14 +96,19 @@ class PrefixPlan:
     window: int
     batch_positions: int
     seed: int
+    _counted: dict[int, int] = field(default_factory=dict, init=False, repr=False)
 
     def steps(self, epoch: int) -> int:
-        """How many steps the epoch has."""
-        return len(self._arrange(epoch)[1]) - 1
+        """How many steps the epoch has. Only the shuffled lengths tell, so it is remembered."""
+        if epoch not in self._counted:
+            self._counted[epoch] = len(self._shuffled(epoch)[2]) - 1
+        return self._counted[epoch]
 
     def epoch(self, epoch: int, *, skip: int = 0) -> Iterator[PackedPrefixes]:
         """The epoch's steps from number `skip` on."""
-        (target, begin, length), bounds = self._arrange(epoch)
+        order, length, bounds = self._shuffled(epoch)
+        begin = np.repeat(self.sequences.start, self._counts)[order]
+        target = begin + 1 + self._before[order]
         rows = max(1, min(ROWS, self.batch_positions // max(self.window, LEAST_POSITIONS)))
         items = self.sequences.items
         for low, high in zip(bounds[skip:-1].tolist(), bounds[skip + 1 :].tolist(), strict=True):
@@ -112,16 +117,26 @@ class PrefixPlan:
                 [PrefixRow(items, begin[p], target[p] - length[p], length[p]) for p in parts]
             )
 
-    def _arrange(self, epoch: int) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
-        """Samples in their order as (target's place, history's beginning, length), each [S]; bounds of the steps."""
-        rng = np.random.default_rng([self.seed, epoch])
-        counts = np.maximum(0, self.sequences.end - self.sequences.start - 1)
-        begin = np.repeat(self.sequences.start, counts)
-        target = begin + 1 + np.arange(len(begin)) - np.repeat(np.cumsum(counts) - counts, counts)
-        order = rng.permutation(len(target))
-        target, begin = target[order], begin[order]
-        length = np.minimum(target - begin, self.window)
-        return (target, begin, length), greedy_bounds(length, self.batch_positions)
+    @property
+    def _counts(self) -> np.ndarray:
+        """Samples of each history."""
+        counts: np.ndarray = np.maximum(0, self.sequences.end - self.sequences.start - 1)
+        return counts
+
+    @property
+    def _before(self) -> np.ndarray:
+        """How many samples of its history come before each sample, [S] in the order of the log."""
+        counts = self._counts
+        first = np.cumsum(counts) - counts
+        before: np.ndarray = np.arange(counts.sum()) - np.repeat(first, counts)
+        return before
+
+    def _shuffled(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The epoch's order of the samples [S], their lengths in it, and the bounds of the steps."""
+        length = np.minimum(self._before + 1, self.window)
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(length))
+        length = length[order]
+        return order, length, greedy_bounds(length, self.batch_positions)
 
 
 def dealt(length: np.ndarray, rows: int) -> list[np.ndarray]:
