@@ -131,14 +131,18 @@ def test_dropout_is_a_product_with_the_kernels_masks(plain, compiled, monkeypatc
 
 
 @FORMS
-def test_a_history_is_computed_alike_wherever_it_lies(plain, compiled):
-    """No history sees another one: by itself, the longest gives the same bits as packed with the others."""
+def test_no_history_sees_another(plain, compiled):
+    """Whatever the others hold, a history's results keep their bits; packed alone, their values."""
     given = given_of(64, 4)
     low, high = 4, 114
+    where = slice(low, high) if plain is Block.packed else slice(2, 3)
     turns = given.turns.to(torch.complex64)
-    alone = packing(torch.tensor([high - low]))
+    others = given.x + 1
+    others[:, low:high] = given.x[:, low:high]
     with torch.no_grad():
-        packed = compiled(given.block, given.x, turns, PACKED)
+        found = compiled(given.block, given.x, turns, PACKED)[:, where]
+        among_others = compiled(given.block, others, turns, PACKED)[:, where]
+        alone = packing(torch.tensor([high - low]))
         single = compiled(given.block, given.x[:, low:high], turns[low:high], alone)
-    there = packed[:, low:high] if plain is Block.packed else packed[:, 2:3]
-    assert torch.equal(single, there)
+    assert torch.equal(among_others, found)
+    assert torch.allclose(single, found, rtol=1e-5, atol=1e-5)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from grela.data.histories import HistoryBatch
+from grela.models.forms import choose_form
 from grela.models.recgrela import RecGRELA, RecGRELAConfig
 from grela.serving.scorer import ModelScorer
 
@@ -109,3 +110,13 @@ def test_bfloat16_scores_are_near(form, histories):
     exact = ModelScorer(model, window=WINDOW).scores(batch)
     found = ModelScorer(model, window=WINDOW, dtype=torch.bfloat16, positions=30).scores(batch)
     assert np.linalg.norm(found - exact) < 0.03 * np.linalg.norm(exact)
+
+
+@FORMS
+@pytest.mark.usefixtures("kernels")
+def test_compiled_kernels_score_as_torch_does(form, histories):
+    config = RecGRELAConfig(num_items=ITEMS, width=32, heads=2, layers=2, form=form)
+    model, batch = RecGRELA(config, rng=torch.Generator().manual_seed(0)), HistoryBatch.of(histories)
+    compiled = ModelScorer(model, window=WINDOW, positions=50, form=choose_form(model, "compiled"))
+    found, expected = compiled.scores(batch), ModelScorer(model, window=WINDOW).scores(batch)
+    assert np.linalg.norm(found - expected) < 1e-5 * np.linalg.norm(expected)

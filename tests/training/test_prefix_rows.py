@@ -8,32 +8,38 @@ import torch
 from training_cases import ITEMS, assert_same_weights, cyclic_sequences, make_training
 
 from grela.models.recgrela import RecGRELA, RecGRELAConfig
+from grela.nn.block import PACKED
+from grela.nn.compiled_packed_block import COMPILED_PACKED
 from grela.ops.losses.softmax import naive_softmax
 from grela.training import prefixes
 from grela.training.objective import row_loss
 from grela.training.prefixes import PrefixPlan, PrefixStep
 
 
-def loss_and_gradients(model: RecGRELA, rows, events: int) -> list[torch.Tensor]:
+def loss_and_gradients(model: RecGRELA, rows, events: int, packed=PACKED) -> list[torch.Tensor]:
     """The mean loss over all targets of the rows, and its gradients by the parameters."""
     rng = torch.Generator()
     loss = sum(
-        row_loss(model, row, rng, loss=naive_softmax, dtype=torch.float32)[0] * row.events / events
+        row_loss(model, row, rng, loss=naive_softmax, dtype=torch.float32, packed=packed)[0]
+        * (row.events / events)
         for row in rows
     )
     return [loss.detach(), *torch.autograd.grad(loss, list(model.parameters()))]
 
 
 @pytest.mark.parametrize("least", [10, 10_000])
-def test_the_rows_of_a_step_are_its_samples_padded(least, monkeypatch):
+@pytest.mark.parametrize("packed", [PACKED, COMPILED_PACKED], ids=["torch", "compiled"])
+def test_the_rows_of_a_step_are_its_samples_padded(packed, least, monkeypatch, request):
+    if packed is COMPILED_PACKED:
+        request.getfixturevalue("kernels")
     monkeypatch.setattr(prefixes, "LEAST_POSITIONS", least)
     config = RecGRELAConfig(
-        num_items=ITEMS, form="bidirectional", width=12, heads=3, layers=3, dropout=0.0, drop_path=0.0
+        num_items=ITEMS, form="bidirectional", width=32, heads=2, layers=3, dropout=0.0, drop_path=0.0
     )
     model = RecGRELA(config, rng=torch.Generator().manual_seed(0))
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.mul_(8)
+            parameter.mul_(5)
     s = cyclic_sequences()
     step = next(PrefixPlan(s, 8, 120, 0).epoch(0))
     assert len(step.rows) == (4 if least == 10 else 1)
@@ -41,7 +47,7 @@ def test_the_rows_of_a_step_are_its_samples_padded(least, monkeypatch):
     length = np.concatenate([row.lengths for row in step.rows])
     padded = PrefixStep(s.items, start, length)
     assert padded.events == step.events
-    found = loss_and_gradients(model, step.rows, step.events)
+    found = loss_and_gradients(model, step.rows, step.events, packed)
     expected = loss_and_gradients(model, [padded], step.events)
     for a, b in zip(found, expected, strict=True):
         assert (a - b).abs().max() <= 1e-5 * b.abs().max()
