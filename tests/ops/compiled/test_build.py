@@ -1,5 +1,11 @@
 """Kernels are compiled once, kept where nobody else may write, and refused with a reason."""
 
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from grela.errors import KernelError
@@ -68,3 +74,32 @@ def test_no_compiler_is_said(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(KernelError, match="g\\+\\+"):
         build.find_compiler()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.skipif(
+    (platform.system(), platform.machine()) != ("Linux", "x86_64"), reason="the instruction sets are x86-64's"
+)
+@pytest.mark.parametrize("march", ["x86-64-v3", "x86-64"])
+def test_equal_on_processors_without_this_ones_instructions(march, tmp_path):
+    """The kernels' own tests, in a process whose library is compiled for AVX2 and for SSE2 alone."""
+    probe = """
+import sys, pytest
+from grela.ops.compiled import build
+build.FLAGS = tuple(f"-march={sys.argv[1]}" if f == "-march=native" else f for f in build.FLAGS)
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[2:]]))
+"""
+    tests = Path(__file__).parents[2]
+    laws = [tests / "nn" / "test_compiled_block.py", tests / "ops" / "compiled" / "test_softmax.py"]
+    done = subprocess.run(
+        [sys.executable, "-c", probe, march, *map(str, laws)],
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)},
+        cwd=tests.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert " passed" in done.stdout
+    (library,) = (tmp_path / "grela" / "kernels").iterdir()
+    assert library.suffix == ".so"

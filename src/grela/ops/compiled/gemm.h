@@ -5,6 +5,7 @@
 // by row of words: packed[s][c] holds M[s][c], or M[2 s][c] and M[2 s + 1][c].
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "vectors.h"
@@ -50,11 +51,10 @@ struct Left {
     int64_t row, step;
 };
 
-// M rows by 16 B columns of the product, handed to emit(row, column, sixteen sums).
-template <class T, int M, int B, class Emit>
-inline void product_tile(int64_t steps, Left left, const uint32_t* right, int64_t right_step, int64_t row,
-                         int64_t column, Emit&& emit) {
-    Floats sums[M][B] = {};
+// M rows by 16 B columns of the product, from `row` and `column` on.
+template <class T, int M, int B>
+INLINE void tile_sums(int64_t steps, Left left, const uint32_t* right, int64_t right_step, int64_t row, int64_t column,
+                      Floats (&sums)[M][B]) {
     const uint32_t* l = left.words + row * left.row;
     const uint32_t* r = right + column;
     for (int64_t s = 0; s < steps; ++s, l += left.step, r += right_step) {
@@ -68,43 +68,71 @@ inline void product_tile(int64_t steps, Left left, const uint32_t* right, int64_
             for (int b = 0; b < B; ++b) sums[m][b] = multiply_add<T>(sums[m][b], word, across[b]);
         }
     }
+}
+
+// A tile whose sums are handed straight to emit(row, column, sixteen sums).
+template <class T, int M, int B, class Emit>
+INLINE void product_tile(int64_t steps, Left left, const uint32_t* right, int64_t right_step, int64_t row,
+                         int64_t column, Emit&& emit) {
+    Floats sums[M][B] = {};
+    tile_sums<T, M, B>(steps, left, right, right_step, row, column, sums);
 #pragma GCC unroll 6
     for (int m = 0; m < M; ++m)
 #pragma GCC unroll 4
         for (int b = 0; b < B; ++b) emit(row + m, column + b * LANES, sums[m][b]);
 }
 
+// A tile at an edge, by way of memory, so that it is compiled once and not for every emit.
 constexpr int TILE_ROWS = 6, TILE_BLOCKS = 4;  // 24 of 32 registers hold sums
 
-template <class T, int B, class Emit>
-inline void product_columns(int64_t rows, int64_t steps, Left left, const uint32_t* right, int64_t right_step,
-                            int64_t column, Emit&& emit) {
-    int64_t row = 0;
-    for (; row + TILE_ROWS <= rows; row += TILE_ROWS)
-        product_tile<T, TILE_ROWS, B>(steps, left, right, right_step, row, column, emit);
-    if (rows - row >= 4) {
-        product_tile<T, 4, B>(steps, left, right, right_step, row, column, emit);
-        row += 4;
-    }
-    if (rows - row >= 2) {
-        product_tile<T, 2, B>(steps, left, right, right_step, row, column, emit);
-        row += 2;
-    }
-    if (rows > row) product_tile<T, 1, B>(steps, left, right, right_step, row, column, emit);
+struct Edge {
+    float sums[TILE_ROWS][TILE_BLOCKS * LANES];
+};
+
+template <class T, int M, int B>
+__attribute__((noinline)) void edge_tile(int64_t steps, Left left, const uint32_t* right, int64_t right_step,
+                                         int64_t row, int64_t column, Edge& edge) {
+    Floats sums[M][B] = {};
+    tile_sums<T, M, B>(steps, left, right, right_step, row, column, sums);
+    for (int m = 0; m < M; ++m)
+        for (int b = 0; b < B; ++b) store(edge.sums[m] + b * LANES, sums[m][b]);
+}
+
+template <class T, int B>
+inline int edge_rows(int64_t rows, int64_t steps, Left left, const uint32_t* right, int64_t right_step, int64_t row,
+                     int64_t column, Edge& edge) {
+    if (rows >= 6) return edge_tile<T, 6, B>(steps, left, right, right_step, row, column, edge), 6;
+    if (rows >= 2) return edge_tile<T, 2, B>(steps, left, right, right_step, row, column, edge), 2;
+    return edge_tile<T, 1, B>(steps, left, right, right_step, row, column, edge), 1;
 }
 
 // left [rows, steps words] times packed right [steps words, columns]; columns are a multiple of 16.
 template <class T, class Emit>
 inline void product(int64_t rows, int64_t columns, int64_t steps, Left left, const uint32_t* right,
                     int64_t right_step, Emit&& emit) {
-    int64_t column = 0;
-    for (; column + TILE_BLOCKS * LANES <= columns; column += TILE_BLOCKS * LANES)
-        product_columns<T, TILE_BLOCKS>(rows, steps, left, right, right_step, column, emit);
-    if (columns - column >= 2 * LANES) {
-        product_columns<T, 2>(rows, steps, left, right, right_step, column, emit);
-        column += 2 * LANES;
+    for (int64_t column = 0; column < columns;) {
+        const int64_t blocks = std::min<int64_t>(TILE_BLOCKS, (columns - column) / LANES);
+        int64_t row = 0;
+        if (blocks == TILE_BLOCKS) {
+            for (; row + 6 <= rows; row += 6)
+                product_tile<T, 6, TILE_BLOCKS>(steps, left, right, right_step, row, column, emit);
+            for (; row + 4 <= rows; row += 4)
+                product_tile<T, 4, TILE_BLOCKS>(steps, left, right, right_step, row, column, emit);
+        }
+        const int wide = blocks == 3 ? 2 : (int)blocks;
+        while (row < rows) {
+            Edge edge;
+            const int done =
+                wide == 4   ? edge_rows<T, 4>(rows - row, steps, left, right, right_step, row, column, edge)
+                : wide == 2 ? edge_rows<T, 2>(rows - row, steps, left, right, right_step, row, column, edge)
+                            : edge_rows<T, 1>(rows - row, steps, left, right, right_step, row, column, edge);
+            for (int m = 0; m < done; ++m)
+                for (int b = 0; b < wide; ++b)
+                    emit(row + m, column + b * LANES, load(edge.sums[m] + b * LANES));
+            row += done;
+        }
+        column += wide * LANES;
     }
-    if (columns > column) product_columns<T, 1>(rows, steps, left, right, right_step, column, emit);
 }
 
 // Rows of a matrix in memory as a left factor summed along its columns.

@@ -21,27 +21,38 @@
 template <int d>
 void sweep(int64_t n, int64_t stride, const float* a, const float* b, const float* c, float* A, float* out) {
     constexpr int R = d / LANES;
-    Floats sums[d][R];
-    for (int i = 0; i < d; ++i)
-        for (int r = 0; r < R; ++r) sums[i][r] = load(A + i * d + r * LANES);
     for (int64_t t = 0; t < n; ++t, a += stride, b += stride, c += stride, out += stride) {
-        Floats right[R], even[R], odd[R];
-        for (int r = 0; r < R; ++r) {
-            right[r] = load(b + r * LANES);
-            even[r] = odd[r] = Floats{};
-        }
-#pragma GCC unroll 64
-        for (int i = 0; i < d; i += 2)
+        Floats right[R], found[R] = {};
+        for (int r = 0; r < R; ++r) right[r] = load(b + r * LANES);
+        for (int i = 0; i < d; ++i)
             for (int r = 0; r < R; ++r) {
-                sums[i][r] += a[i] * right[r];
-                sums[i + 1][r] += a[i + 1] * right[r];
-                even[r] += c[i] * sums[i][r];
-                odd[r] += c[i + 1] * sums[i + 1][r];
+                const Floats sums = load(A + i * d + r * LANES) + a[i] * right[r];
+                store(A + i * d + r * LANES, sums);
+                found[r] += c[i] * sums;
             }
-        for (int r = 0; r < R; ++r) store(out + r * LANES, even[r] + odd[r]);
+        for (int r = 0; r < R; ++r) store(out + r * LANES, found[r]);
     }
-    for (int i = 0; i < d; ++i)
-        for (int r = 0; r < R; ++r) store(A + i * d + r * LANES, sums[i][r]);
+}
+
+// Sixteen rows of sixteen fit into registers.
+template <>
+inline void sweep<LANES>(int64_t n, int64_t stride, const float* a, const float* b, const float* c, float* A,
+                         float* out) {
+    Floats sums[LANES];
+    for (int i = 0; i < LANES; ++i) sums[i] = load(A + i * LANES);
+    for (int64_t t = 0; t < n; ++t, a += stride, b += stride, c += stride, out += stride) {
+        const Floats right = load(b);
+        Floats even{}, odd{};  // two sums, as each addition waits for the one before
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i += 2) {
+            sums[i] += a[i] * right;
+            sums[i + 1] += a[i + 1] * right;
+            even += c[i] * sums[i];
+            odd += c[i + 1] * sums[i + 1];
+        }
+        store(out, even + odd);
+    }
+    for (int i = 0; i < LANES; ++i) store(A + i * LANES, sums[i]);
 }
 
 template <int d>

@@ -4,63 +4,67 @@
 
 #include "mix.h"
 
-// A [d, d] += sum over n positions of a_t b_t^T; rows lie `stride` apart.
-template <int d>
-void accumulate(int64_t n, int64_t stride, const float* a, const float* b, float* A) {
-    constexpr int R = d / LANES;
-    Floats sums[d][R];
-    for (int i = 0; i < d; ++i)
-        for (int r = 0; r < R; ++r) sums[i][r] = load(A + i * d + r * LANES);
-    for (int64_t t = 0; t < n; ++t, a += stride, b += stride) {
-        Floats right[R];
-        for (int r = 0; r < R; ++r) right[r] = load(b + r * LANES);
-#pragma GCC unroll 64
-        for (int i = 0; i < d; ++i)
-            for (int r = 0; r < R; ++r) sums[i][r] += a[i] * right[r];
-    }
-    for (int i = 0; i < d; ++i)
-        for (int r = 0; r < R; ++r) store(A + i * d + r * LANES, sums[i][r]);
+constexpr int64_t WIDEST_HEAD = 64;
+
+// A [d, d] += sum over n positions of a_t b_t^T, rows of which lie `stride` apart; in squares that fit into registers.
+inline void accumulate(int64_t n, int64_t stride, int64_t d, const float* a, const float* b, float* A) {
+    for (int64_t row = 0; row < d; row += LANES)
+        for (int64_t column = 0; column < d; column += LANES) {
+            float* const square = A + row * d + column;
+            Floats sums[LANES];
+            for (int i = 0; i < LANES; ++i) sums[i] = load(square + i * d);
+            const float *left = a + row, *right = b + column;
+            for (int64_t t = 0; t < n; ++t, left += stride, right += stride) {
+                const Floats across = load(right);
+#pragma GCC unroll 16
+                for (int i = 0; i < LANES; ++i) sums[i] += left[i] * across;
+            }
+            for (int i = 0; i < LANES; ++i) store(square + i * d, sums[i]);
+        }
 }
 
 // out_t = c_t^T A for n positions.
-template <int d>
-void contract(int64_t n, int64_t stride, const float* c, const float* A, float* out) {
-    constexpr int R = d / LANES;
-    Floats rows[d][R];
-    for (int i = 0; i < d; ++i)
-        for (int r = 0; r < R; ++r) rows[i][r] = load(A + i * d + r * LANES);
-    for (int64_t t = 0; t < n; ++t, c += stride, out += stride) {
-        Floats even[R], odd[R];
-        for (int r = 0; r < R; ++r) even[r] = odd[r] = Floats{};
-#pragma GCC unroll 64
-        for (int i = 0; i < d; i += 2)
-            for (int r = 0; r < R; ++r) {
-                even[r] += c[i] * rows[i][r];
-                odd[r] += c[i + 1] * rows[i + 1][r];
+inline void contract(int64_t n, int64_t stride, int64_t d, const float* c, const float* A, float* out) {
+    for (int64_t column = 0; column < d; column += LANES)
+        for (int64_t row = 0; row < d; row += LANES) {
+            Floats rows[LANES];
+            for (int i = 0; i < LANES; ++i) rows[i] = load(A + (row + i) * d + column);
+            const float* left = c + row;
+            float* to = out + column;
+            for (int64_t t = 0; t < n; ++t, left += stride, to += stride) {
+                Floats even = row ? load(to) : Floats{}, odd{};  // two sums, as each addition waits for the one before
+#pragma GCC unroll 16
+                for (int i = 0; i < LANES; i += 2) {
+                    even += left[i] * rows[i];
+                    odd += left[i + 1] * rows[i + 1];
+                }
+                store(to, even + odd);
             }
-        for (int r = 0; r < R; ++r) store(out + r * LANES, even[r] + odd[r]);
-    }
+        }
 }
 
-// One head's numerators; leaves S = sum_s k~_s v_s^T in `S`.
-template <int d>
-void whole_head(int64_t n, int64_t D, int64_t at, Scratch& s, float* S) {
+inline void transpose(int64_t d, const float* from, float* to) {
+    for (int64_t i = 0; i < d; ++i)
+        for (int64_t j = 0; j < d; ++j) to[j * d + i] = from[i * d + j];
+}
+
+// One head's numerators; leaves S = sum_s k~_s v_s^T in `S`. The head's columns begin at `at`.
+inline void whole_head(int64_t n, int64_t D, int64_t d, int64_t at, Scratch& s, float* S) {
     std::fill_n(S, d * d, 0.0f);
-    accumulate<d>(n, D, s[KR] + at, s[V] + at, S);
-    contract<d>(n, D, s[QR] + at, S, s[OUT] + at);
+    accumulate(n, D, d, s[KR] + at, s[V] + at, S);
+    contract(n, D, d, s[QR] + at, S, s[OUT] + at);
 }
 
 // The gradients of one head's q~, v and k~ from G, the numerators' gradient.
-template <int d>
-void whole_head_grads(int64_t n, int64_t D, int64_t at, Scratch& s, const float* S) {
-    float A[d * d], by_S[d * d];
-    transpose<d>(S, A);
-    contract<d>(n, D, s[G] + at, A, s[DQR] + at);
+inline void whole_head_grads(int64_t n, int64_t D, int64_t d, int64_t at, Scratch& s, const float* S) {
+    float turned_over[WIDEST_HEAD * WIDEST_HEAD], by_S[WIDEST_HEAD * WIDEST_HEAD];
+    transpose(d, S, turned_over);
+    contract(n, D, d, s[G] + at, turned_over, s[DQR] + at);
     std::fill_n(by_S, d * d, 0.0f);
-    accumulate<d>(n, D, s[QR] + at, s[G] + at, by_S);
-    contract<d>(n, D, s[KR] + at, by_S, s[DV] + at);
-    transpose<d>(by_S, A);
-    contract<d>(n, D, s[V] + at, A, s[DKR] + at);
+    accumulate(n, D, d, s[QR] + at, s[G] + at, by_S);
+    contract(n, D, d, s[KR] + at, by_S, s[DV] + at);
+    transpose(d, by_S, turned_over);
+    contract(n, D, d, s[V] + at, turned_over, s[DKR] + at);
 }
 
 // What both directions need of one history: its arrays, the sums S [H, d, d] and z [D], the numerators.
@@ -70,13 +74,7 @@ void prepare_whole(const Layer<T>& layer, int64_t first, int64_t n, Scratch& s, 
     const std::vector<float> no_past(D * layer.W);
     prepare(layer, first, n, s);
     convolve(layer, n, s, no_past.data());
-    for (int64_t h = 0; h < layer.H; ++h) {
-        switch (d) {
-            case 16: whole_head<16>(n, D, h * d, s, S + h * d * d); break;
-            case 32: whole_head<32>(n, D, h * d, s, S + h * d * d); break;
-            case 64: whole_head<64>(n, D, h * d, s, S + h * d * d); break;
-        }
-    }
+    for (int64_t h = 0; h < layer.H; ++h) whole_head(n, D, d, h * d, s, S + h * d * d);
     std::fill_n(z, D, 0.0f);
     for (int64_t t = 0; t < n; ++t)
         for (int64_t c = 0; c < D; c += LANES) store(z + c, load(z + c) + load(s[K] + t * D + c));
@@ -141,13 +139,7 @@ void mix_history_whole_grad(const Layer<T>& layer, int64_t first, int64_t n, con
     const std::vector<float> no_past(D * layer.W);
     prepare_whole(layer, first, n, s, S.data(), z.data());
     whole_grad_outer(layer, first, n, s, z.data(), grad_u, grad_vg, by_z.data());
-    for (int64_t h = 0; h < layer.H; ++h) {
-        switch (d) {
-            case 16: whole_head_grads<16>(n, D, h * d, s, S.data() + h * d * d); break;
-            case 32: whole_head_grads<32>(n, D, h * d, s, S.data() + h * d * d); break;
-            case 64: whole_head_grads<64>(n, D, h * d, s, S.data() + h * d * d); break;
-        }
-    }
+    for (int64_t h = 0; h < layer.H; ++h) whole_head_grads(n, D, d, h * d, s, S.data() + h * d * d);
     convolve_grad(layer, n, s, no_past.data(), taps);
     for (int64_t t = 0; t < n; ++t)
         for (int64_t c = 0; c < D; c += LANES) {
