@@ -5,9 +5,10 @@ from collections.abc import Callable
 from grela.configuration import Config
 from grela.errors import ConfigError
 from grela.recipes.paper import paper, paper_on_two_cores
+from grela.recipes.quick import quick
 
 RECIPES: dict[str, Callable[[], Config]] = {
-    function.__name__.replace("_", "-"): function for function in (paper, paper_on_two_cores)
+    function.__name__.replace("_", "-"): function for function in (quick, paper, paper_on_two_cores)
 }
 
 
