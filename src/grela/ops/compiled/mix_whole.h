@@ -89,12 +89,13 @@ void mix_history_whole(const Layer<T>& layer, int64_t first, int64_t n, T* u) {
     prepare_whole(layer, first, n, s, S.data(), z.data());
     for (int64_t t = 0; t < n; ++t) {
         inverses(s[Q] + t * D, z.data(), layer.H, d, layer.eps, inverse.data());
-        for (int64_t c = 0; c < D; c += LANES) {
-            const Floats local = load(s[CONV] + t * D + c);
-            const Floats gate = load(layer.vg + (first + t) * 2 * D + D + c);
-            const Floats mixed = load(s[OUT] + t * D + c) * inverse[c / d] + local * sigmoid(local);
-            store(u + (first + t) * D + c, mixed * gate * sigmoid(gate));
-        }
+        for (int64_t h = 0; h < layer.H; ++h)
+            for (int64_t c = h * d; c < (h + 1) * d; c += LANES) {
+                const Floats local = load(s[CONV] + t * D + c);
+                const Floats gate = load(layer.vg + (first + t) * 2 * D + D + c);
+                const Floats mixed = load(s[OUT] + t * D + c) * inverse[h] + local * sigmoid(local);
+                store(u + (first + t) * D + c, mixed * gate * sigmoid(gate));
+            }
     }
 }
 
