@@ -14,6 +14,7 @@ from grela.errors import ConfigError, EmptyDataError
 from grela.evaluation.evaluate import validate
 from grela.models.forms import choose_form
 from grela.models.recgrela import RecGRELA
+from grela.ops.compiled.build import waits_for_compiler
 from grela.serving.scorer import ModelScorer
 from grela.training.config import TrainingConfig
 from grela.training.listener import Listener
@@ -34,6 +35,8 @@ def train(
     """
     histories, settings = split.histories, config.training
     plan = training_plan(split, settings, form=config.model.form)
+    if device.type == "cpu" and settings.kernels in ("auto", "compiled") and waits_for_compiler():
+        listener.notice("compiling the kernels for this processor: some seconds, once")
     rng = torch.Generator().manual_seed(settings.seed)
     model = RecGRELA(replace(config.model, num_items=histories.num_items), rng=rng).to(device)
     training = Training(

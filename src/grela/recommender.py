@@ -76,8 +76,9 @@ class Recommender:
         self.titles = titles
         self.epochs = epochs
         self.train_counts = train_item_counts(split)
-        # Kernels that trained it may not be had on the machine that loads it, and PyTorch scores the same.
-        form = TORCH if facts.config.training.kernels == "torch" else choose_form(model, "auto")
+        # PyTorch scores the same, so nothing waits for a compiler here.
+        torch_alone = facts.config.training.kernels == "torch"
+        form = TORCH if torch_alone else choose_form(model, "auto", compile_now=False)
         self.scorer = ModelScorer(model, window=facts.config.training.window, form=form)
 
     @classmethod

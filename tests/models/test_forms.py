@@ -71,3 +71,12 @@ def test_a_model_that_the_kernels_do_not_know_is_computed_by_torch(settings, sai
 def test_another_word_is_refused():
     with pytest.raises(ConfigError, match="'fast'"):
         choose_form(make(), "fast")
+
+
+@pytest.mark.usefixtures("kernels")
+def test_where_nothing_may_be_compiled_auto_takes_what_is_there(monkeypatch, tmp_path):
+    assert choose_form(make(), "auto", compile_now=False).name == "compiled"
+    monkeypatch.setattr("grela.models.forms.library_path", lambda: tmp_path / "nothing.so")
+    chosen = choose_form(make(), "auto", compile_now=False)
+    assert chosen.block is Block.forward
+    assert "not compiled yet" in chosen.why_not_compiled

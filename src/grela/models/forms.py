@@ -12,7 +12,7 @@ from grela.nn.block import PACKED, Block, BlockForm, PackedForms
 from grela.nn.compiled_block import compiled_block, unsupported
 from grela.nn.compiled_packed_block import COMPILED_PACKED
 from grela.ops.compiled import softmax as compiled
-from grela.ops.compiled.build import load_library
+from grela.ops.compiled.build import library_path, load_library
 from grela.ops.losses.softmax import softmax
 from grela.ops.losses.targets import Loss
 from grela.ops.losses.without_seen import softmax_without_seen
@@ -39,9 +39,10 @@ class ChosenForm:
 TORCH = ChosenForm("torch", Block.forward, PACKED, softmax, softmax_without_seen)
 
 
-def choose_form(model: RecGRELA, kernels: Kernels) -> ChosenForm:
+def choose_form(model: RecGRELA, kernels: Kernels, *, compile_now: bool = True) -> ChosenForm:
     """The form for `kernels`: "torch"; "compiled" on a CPU; "triton" on CUDA; or "auto", compiled where it can be had.
 
+    Without `compile_now`, "auto" takes kernels only if they were compiled before: compiling takes some seconds.
     Raises KernelError where "compiled" or "triton" cannot be had, ConfigError at any other word.
     """
     if kernels not in get_args(Kernels):
@@ -53,7 +54,7 @@ def choose_form(model: RecGRELA, kernels: Kernels) -> ChosenForm:
     device = model.embedding.weight.device
     if device.type != "cpu" and kernels == "auto":
         return TORCH
-    no_kernels = _why_no_kernels(device)
+    no_kernels = _why_no_kernels(device, compile_now=compile_now or kernels == "compiled")
     why_not = no_kernels or unsupported(model.each_block()[0])
     if why_not is not None and kernels == "compiled":
         raise KernelError(f"no compiled kernels for this model: {why_not}")
@@ -85,10 +86,12 @@ def _triton(model: RecGRELA) -> ChosenForm:
     )
 
 
-def _why_no_kernels(device: torch.device) -> str | None:
+def _why_no_kernels(device: torch.device, *, compile_now: bool) -> str | None:
     if device.type != "cpu":
         return f"they are for the CPU, and the model is on {device}"
     try:
+        if not compile_now and not library_path().exists():
+            return "they are not compiled yet on this machine"
         load_library()
     except KernelError as error:
         return str(error)

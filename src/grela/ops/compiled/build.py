@@ -27,14 +27,26 @@ SECONDS = 300
 @cache
 def load_library() -> ctypes.CDLL:
     """The compiled kernels; compiles them where that was not yet done. Raises KernelError saying why it cannot."""
-    compiler = find_compiler()
-    path = cache_folder() / f"kernels-{_digest(compiler)}.so"
+    path = library_path()
     if not path.exists():
-        _compile(compiler, path)
+        _compile(find_compiler(), path)
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise KernelError(f"cannot load the compiled kernels {path}: {error}; delete the file") from error
+
+
+def library_path() -> Path:
+    """Where this machine's kernels are, or will be once compiled; raises KernelError if they cannot be."""
+    return cache_folder() / f"kernels-{_digest(find_compiler())}.so"
+
+
+def waits_for_compiler() -> bool:
+    """Whether `load_library` would compile now."""
+    try:
+        return not library_path().exists()
+    except KernelError:
+        return False
 
 
 def find_compiler() -> str:
