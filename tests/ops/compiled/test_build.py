@@ -91,7 +91,11 @@ build.FLAGS = tuple(f"-march={sys.argv[1]}" if f == "-march=native" else f for f
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[2:]]))
 """
     tests = Path(__file__).parents[2]
-    laws = [tests / "nn" / "test_compiled_block.py", tests / "ops" / "compiled" / "test_softmax.py"]
+    laws = [
+        tests / "nn" / "test_compiled_block.py",
+        tests / "nn" / "test_compiled_packed_block.py",
+        tests / "ops" / "compiled" / "test_softmax.py",
+    ]
     done = subprocess.run(
         [sys.executable, "-c", probe, march, *map(str, laws)],
         env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)},
