@@ -53,11 +53,13 @@ def test_the_rows_of_a_step_are_its_samples_padded(packed, least, monkeypatch, r
         assert (a - b).abs().max() <= 1e-5 * b.abs().max()
 
 
-def test_the_number_of_threads_does_not_change_a_bit(monkeypatch):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_number_of_threads_does_not_change_a_bit(monkeypatch, precision):
     monkeypatch.setattr(prefixes, "LEAST_POSITIONS", 8)
     found = []
     for threads in (1, 3):
-        training = make_training(None, form="bidirectional")
+        # Heads 16 wide: compiled, where that can be had.
+        training = make_training(None, form="bidirectional", precision=precision, width=32)
         training.threads = threads
         for step in islice(training.plan.epoch(0), 4):
             assert len(step.rows) == 4

@@ -34,6 +34,10 @@ def _turns(positions: Tensor, width: int, base: float) -> Tensor:
     return torch.polar(torch.ones_like(angles), angles)
 
 
+def _in_table(positions: Tensor) -> bool:
+    return bool(positions.numel() and 0 <= positions.min() <= positions.max() < TABLE)
+
+
 @cache
 def _table(width: int, base: float, dtype: torch.dtype) -> Tensor:
     # Also when first asked for in inference, whose tensors autograd would refuse later.

@@ -179,6 +179,7 @@ class Training:
             loss=self.loss,
             dtype=self.dtype,
             form=self.form.block,
+            packed=self.form.packed,
             state=self.carried.get(number),
         )
         loss = mean * (row.events / step.events)
