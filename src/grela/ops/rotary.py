@@ -19,11 +19,7 @@ def rotation(
     The angle of pair i at position t is t * base**(-2 i / D), formed in float64: at position 10**6 a
     float32 angle would already be wrong by 0.06. On a CPU the turns of positions below `TABLE` are looked up.
     """
-    if (
-        positions.device.type == "cpu"
-        and positions.numel()
-        and 0 <= positions.min() <= positions.max() < TABLE
-    ):
+    if positions.device.type == "cpu" and _in_table(positions):
         return _table(width, base, dtype)[positions]
     return _turns(positions, width, base).to(dtype)
 
