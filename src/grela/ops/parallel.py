@@ -5,8 +5,9 @@ once, at the end. And a piece computed on one core has the same bits however man
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
 
@@ -21,15 +22,18 @@ def map_on_cores(work: Callable[[T], R], pieces: Iterable[T], *, threads: int) -
     todo = list(pieces)
     workers = min(threads, len(todo))
     if workers <= 1:
-        return [_alone(work, piece) for piece in todo]
+        with one_core():
+            return [work(piece) for piece in todo]
     return list(_pool(threads).map(work, todo))
 
 
-def _alone(work: Callable[[T], R], piece: T) -> R:
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Operators called within, on this thread, use one core."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return work(piece)
+        yield
     finally:
         torch.set_num_threads(before)
 

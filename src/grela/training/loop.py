@@ -7,7 +7,8 @@ checkpoint needs no generator's state and a resumed run repeats exactly what an 
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,18 +18,19 @@ import torch
 from torch import Tensor
 
 from grela.errors import CheckpointError, ConfigError, TrainingError
+from grela.models.compiled_row import FlatGradients, computes_rows
 from grela.models.forms import choose_form
 from grela.models.recgrela import RecGRELA, State
 from grela.ops.losses.targets import Loss
 from grela.ops.memory import keep_freed_memory
-from grela.ops.parallel import map_on_cores
+from grela.ops.parallel import map_on_cores, one_core
 from grela.training.carried import carried_tensors, restored_states
 from grela.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from grela.training.config import TrainingConfig
 from grela.training.graphs import CapturedSteps, captured_steps
 from grela.training.listener import EpochReport, Listener, StepReport
-from grela.training.losses import configured_loss, touches_few_rows
-from grela.training.objective import row_loss
+from grela.training.losses import DENSE, configured_loss, touches_few_rows
+from grela.training.objective import compiled_row, row_loss
 from grela.training.optimiser import (
     clip_gradients,
     learning_rate,
@@ -39,8 +41,11 @@ from grela.training.optimiser import (
 from grela.training.precision import product_dtype
 from grela.training.resident import ResidentStep
 from grela.training.sequences import Plan, Step
+from grela.training.streams import StreamRow
+from grela.training.windows import PackedRow
 
 METRICS = "metrics.jsonl"
+ONE_CORE_UPDATES = 4_000_000
 SELECTED_BY = "filtered/ndcg@10"
 
 Validate = Callable[[RecGRELA], Mapping[str, float]]
@@ -105,6 +110,9 @@ class Training:
         if self.captured is not None:
             self.plan = self.captured.windows
         self.parameters = list(model.parameters())
+        self.small = sum(parameter.numel() for parameter in self.parameters) <= ONE_CORE_UPDATES
+        by_rows = self.form.name == "compiled" and not own_loss and config.loss in DENSE
+        self.flat = FlatGradients(self.parameters) if by_rows and computes_rows(model) else None
         self.threads = torch.get_num_threads()
         self.progress = Progress()
         self.best_weights: dict[str, Tensor] = {}
@@ -151,13 +159,21 @@ class Training:
             return self._finite(self.captured.take(step, rate=rate, seed=seed))
         losses = map_on_cores(partial(self._row, step), range(len(step.rows)), threads=self.threads)
         value = self._finite(sum(loss for loss, _, _ in losses))
-        for parameter, *gradients in zip(self.parameters, *(grads for _, grads, _ in losses), strict=True):
-            parameter.grad = total(gradients)
-        clip_gradients(self.parameters, self.config.clip_norm)
-        for optimiser in self.optimisers:
-            optimiser.step()
+        self._update([total(list(rows)) for rows in zip(*(grads for _, grads, _ in losses), strict=True)])
         self.carried = {number: left for number, (_, _, left) in enumerate(losses) if left is not None}
         return value
+
+    def _update(self, gradients: list[Tensor]) -> None:
+        """Change the weights by gradients in the order of the parameters, or by one vector of them all."""
+        if self.flat is not None:
+            gradients = self.flat.parts(gradients[0])
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        # Waking other threads for each of many small tensors takes longer than the work does.
+        with one_core() if self.small else nullcontext():
+            clip_gradients(self.parameters, self.config.clip_norm)
+            for optimiser in self.optimisers:
+                optimiser.step()
 
     def _finite(self, loss: float) -> float:
         if math.isfinite(loss):
@@ -167,11 +183,23 @@ class Training:
             f"({self.config.learning_rate}) or clip_norm ({self.config.clip_norm}) and start in a new folder"
         )
 
-    def _row(self, step: Step, number: int) -> tuple[float, tuple[Tensor, ...], State | None]:
-        """One row's part of the step's loss, its gradients by the parameters, and the state it leaves."""
+    def _row(self, step: Step, number: int) -> tuple[float, Sequence[Tensor], State | None]:
+        """One row's part of the step's loss, its gradients as `_update` takes them, and the state it leaves."""
         row, config = step.rows[number], self.config
+        share = row.events / step.events
         rng = torch.Generator(self.model.embedding.weight.device)
         rng.manual_seed(mixed_seed(mixed_seed(config.seed, self.progress.step), number))
+        if self.flat is not None and isinstance(row, PackedRow | StreamRow):
+            value, vector, left = compiled_row(
+                self.model,
+                row,
+                rng,
+                without_seen=config.loss == "softmax_without_seen",
+                dtype=self.dtype,
+                share=share,
+                state=self.carried.get(number),
+            )
+            return value, [vector], left
         mean, left = row_loss(
             self.model,
             row,
@@ -182,7 +210,7 @@ class Training:
             packed=self.form.packed,
             state=self.carried.get(number),
         )
-        loss = mean * (row.events / step.events)
+        loss = mean * share
         return loss.item(), torch.autograd.grad(loss, self.parameters), left
 
     def _end_epoch(self) -> None:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from grela.models.compiled_row import PackedItems, row_gradients
 from grela.models.recgrela import RecGRELA, State
 from grela.nn.block import PACKED, Block, BlockForm, PackedForms
 from grela.ops.losses.targets import Loss, Targets
@@ -59,3 +60,24 @@ def _predicting(
         hidden = model.last_hidden(row.items.to(device), row.lengths.to(device), rng)
         return hidden, Targets(row.targets.to(device)), None
     raise TypeError(f"no loss is defined for a {type(row).__name__}")
+
+
+def compiled_row(
+    model: RecGRELA,
+    row: PackedRow | StreamRow,
+    rng: torch.Generator,
+    *,
+    without_seen: bool,
+    dtype: torch.dtype,
+    share: float,
+    state: State | None = None,
+) -> tuple[float, Tensor, State | None]:
+    """`share` times the softmax loss of a causal row, its gradients as a `FlatGradients` vector, and the state left."""
+    before = entering(row, state) if isinstance(row, StreamRow) else None
+    packed = PackedItems(
+        row.items[0], row.segments[0], row.positions[0], row.targets, row.seen if without_seen else None
+    )
+    loss, flat, after = row_gradients(
+        model, packed, before or model.empty_state(1), rng, dtype=dtype, share=share
+    )
+    return loss, flat, after if isinstance(row, StreamRow) and row.unfinished else None

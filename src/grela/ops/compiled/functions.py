@@ -22,6 +22,7 @@ _ARGUMENTS: dict[str, list[Any]] = {
     "block_backward": [_POINTER] * 9,
     "block_last_forward": [_POINTER] * 6,
     "block_last_backward": [_POINTER] * 8,
+    "row_gradients": [_POINTER] * 8,
     "softmax_loss": [*[_POINTER] * 4, *[_SIZE] * 4, *[_POINTER] * 2],
 }
 _MASK_ARGUMENTS: list[Any] = [_REAL, _SEED, _SIZE, _SIZE, _POINTER]
@@ -38,6 +39,19 @@ class Shape(ctypes.Structure):
     )
 
 
+class Row(ctypes.Structure):
+    """`Row` of row.h."""
+
+    _fields_ = (
+        *((name, _POINTER) for name in ("items", "targets", "segments", "turns", "kept")),
+        *((name, _POINTER) for name in ("history", "start", "end")),
+        *((name, _SIZE) for name in ("M", "N", "tile")),
+        ("rate", _REAL),
+        ("seed", _SEED),
+        ("share", _REAL),
+    )
+
+
 def addresses(tensors: Iterable[Tensor | None]) -> Any:
     """A C array of the addresses of contiguous tensors, null for None: what a struct of pointers is."""
     found = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
@@ -49,7 +63,7 @@ def kernel(name: str, dtype: torch.dtype) -> Any:
     """The C function of one kernel for activations of `dtype`. Calling it releases the interpreter."""
     function = getattr(load_library(), f"{name}_{_ENDINGS[dtype]}")
     function.argtypes = _ARGUMENTS[name]
-    function.restype = ctypes.c_double if name == "softmax_loss" else None
+    function.restype = ctypes.c_double if name in ("softmax_loss", "row_gradients") else None
     return function
 
 

@@ -1,7 +1,7 @@
 // The library's C interface: every kernel for float32 (_f32) and bfloat16 (_bf16) activations. Sizes and addresses
 // are the caller's duty; arrays are contiguous.
 #include "block_last.h"
-#include "softmax.h"
+#include "row.h"
 
 #define FOR_BOTH(DEFINE) DEFINE(f32, float) DEFINE(bf16, bfloat16)
 
@@ -35,6 +35,12 @@
                                           const Seen* seen, int64_t P, int64_t N, int64_t D, int64_t tile,            \
                                           T* grad_hidden, float* grad_weight) {                                       \
         return softmax_loss(hidden, weight, targets, *seen, P, N, D, tile, grad_hidden, grad_weight);                 \
+    }                                                                                                                 \
+    extern "C" double row_gradients_##NAME(                                                                           \
+        const Shape* shapes, const Row* row, const Embedding<const float>* embedding,                                 \
+        const Parameters<const float>* weights, const StateArrays* before, const StateArrays* after,                  \
+        const Embedding<float>* by_embedding, const Parameters<float>* by_blocks) {                                   \
+        return row_gradients<T>(shapes, *row, *embedding, weights, before, after, *by_embedding, by_blocks);          \
     }
 
 FOR_BOTH(DEFINE)

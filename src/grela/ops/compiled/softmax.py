@@ -21,19 +21,20 @@ MOST_LOGITS = 10_000_000
 
 def softmax(hidden: Tensor, weight: Tensor, targets: Targets, rng: torch.Generator) -> Tensor:
     """`grela.ops.losses.softmax.softmax`, with logits in float32 whatever the products are formed in."""
-    if not _fits(weight):
+    if not fits(weight):
         return torch_softmax(hidden, weight, targets, rng)
     return _loss(hidden, weight, targets.items, None)
 
 
 def softmax_without_seen(hidden: Tensor, weight: Tensor, targets: Targets, rng: torch.Generator) -> Tensor:
     """`grela.ops.losses.without_seen.softmax_without_seen`, as `softmax`."""
-    if not _fits(weight):
+    if not fits(weight):
         return torch_softmax_without_seen(hidden, weight, targets, rng)
     return _loss(hidden, weight, targets.items, seen_of(targets))
 
 
-def _fits(weight: Tensor) -> bool:
+def fits(weight: Tensor) -> bool:
+    """Whether the kernels compute the full softmax over this item table."""
     return len(weight) * TILE <= MOST_LOGITS and weight.shape[1] % 16 == 0
 
 

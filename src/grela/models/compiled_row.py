@@ -1,0 +1,125 @@
+"""A packed row's loss and its gradients by all parameters, in one call of the compiled kernels.
+
+What `RecGRELA.forward`, the full softmax and autograd compute, without the hundreds of small operators between
+them, so that threads computing rows side by side never wait for the interpreter.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from grela.models.recgrela import RecGRELA, State
+from grela.nn.attention import LayerState
+from grela.nn.block import LAYER_NORM_EPS
+from grela.nn.compiled_block import weights_of
+from grela.ops.compiled.functions import Row, Shape, addresses, kernel
+from grela.ops.compiled.softmax import TILE, fits
+from grela.ops.dropout import keep_mask
+from grela.ops.linear_attention import AttentionState
+from grela.ops.losses.targets import SeenItems
+from grela.ops.rotary import rotation
+
+# P positions of the row, D width, M layers
+
+
+class PackedItems(NamedTuple):
+    """A row's input and targets: items, segments and positions int64 [P]; what is `seen` has no part in the softmax."""
+
+    items: Tensor
+    segments: Tensor
+    positions: Tensor
+    targets: Tensor
+    seen: SeenItems | None
+
+
+class FlatGradients:
+    """Gradients by all parameters of a model as one vector, and the parts of it that are each parameter's."""
+
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        self.shapes = [parameter.shape for parameter in parameters]
+        self.sizes = [parameter.numel() for parameter in parameters]
+
+    def zeros(self) -> Tensor:
+        """The vector before anything is added to it."""
+        return torch.zeros(sum(self.sizes))
+
+    def parts(self, flat: Tensor) -> list[Tensor]:
+        """Views of the vector, in the order of the parameters."""
+        return [part.view(shape) for part, shape in zip(flat.split(self.sizes), self.shapes, strict=True)]
+
+
+def computes_rows(model: RecGRELA) -> bool:
+    """Whether the kernels, where they can be had, compute whole rows of this model."""
+    config = model.config
+    return config.form == "causal" and not config.learned_positions and fits(model.embedding.weight)
+
+
+def row_gradients(
+    model: RecGRELA,
+    row: PackedItems,
+    state: State,
+    rng: torch.Generator,
+    *,
+    dtype: torch.dtype,
+    share: float,
+) -> tuple[float, Tensor, State]:
+    """The mean loss times `share`, its gradients as a `FlatGradients` vector, and the state of the last history.
+
+    `state` is that of one history, which the first segment continues. Raises IndexError at an item or a target
+    outside 1..N.
+    """
+    P, M, N = len(row.items), model.config.layers, model.config.num_items
+    for name, ids in (("items", row.items), ("targets", row.targets)):
+        if not 1 <= int(ids.min()) <= int(ids.max()) <= N:
+            raise IndexError(f"{name} from {ids.min()} to {ids.max()}, expected 1 to {N}")
+    seeds = torch.randint(2**63 - 1, (2 * M + 1,), generator=rng).tolist()
+    shapes = _shapes(model, P, seeds)
+    turns = torch.view_as_real(rotation(row.positions, model.config.width))
+    kept = _kept(model, row.segments, rng)
+    targets = row.targets - 1
+    seen = (None, None, None) if row.seen is None else (row.seen.history, row.seen.start, row.seen.end)
+    arrays = (row.items, targets, row.segments, turns, kept, *seen)
+    numbers = (M, N, TILE, model.config.dropout, seeds[-1], share / P)
+    given = Row(*(None if x is None else x.data_ptr() for x in arrays), *numbers)
+
+    after = [_copied(layer) for layer in state.layers]
+    gradients = FlatGradients(list(model.parameters()))
+    flat = gradients.zeros()
+    by = dict(zip((id(p) for p in model.parameters()), gradients.parts(flat), strict=True))
+    embedding = (model.embedding.weight, model.norm.weight, model.norm.bias)
+    weights = [weight for block in model.each_block() for weight in weights_of(block)]
+    loss = kernel("row_gradients", dtype)(
+        ctypes.addressof(shapes),
+        ctypes.addressof(given),
+        addresses(embedding),
+        addresses(weights),
+        addresses(part for layer in state.layers for part in (*layer.attention, layer.tail)),
+        addresses(part for layer in after for part in (*layer.attention, layer.tail)),
+        addresses(by[id(weight)] for weight in embedding),
+        addresses(by[id(weight)] for weight in weights),
+    )
+    return loss * share / P, flat, State(tuple(after), row.positions[-1:] + 1)
+
+
+def _shapes(model: RecGRELA, P: int, seeds: list[int]) -> ctypes.Array[Shape]:
+    config = model.config
+    shapes = []
+    for m, block in enumerate(model.each_block()):
+        sizes = (1, P, config.width, block.feed_forward.up.out_features, config.heads, config.taps)
+        numbers = (LAYER_NORM_EPS, block.attention.eps, block.feed_forward.rate)
+        shapes.append(Shape(*sizes, *numbers, *seeds[2 * m : 2 * m + 2], 0))
+    return (Shape * config.layers)(*shapes)
+
+
+def _kept(model: RecGRELA, segments: Tensor, rng: torch.Generator) -> Tensor:
+    """Drop path's factors, float32 [M, P]: one draw for each history and layer."""
+    histories = int(segments.max()) + 1
+    layers = [keep_mask((histories,), block.drop_path, rng, torch.float32) for block in model.each_block()]
+    return torch.stack(layers)[:, segments]
+
+
+def _copied(layer: LayerState) -> LayerState:
+    return LayerState(AttentionState(*(part.clone() for part in layer.attention)), layer.tail.clone())

@@ -1,0 +1,96 @@
+// A row of packed histories from items to the gradients of all parameters, in one call: embedding, blocks, softmax.
+#pragma once
+
+#include "block.h"
+#include "softmax.h"
+
+// P positions, D width, M blocks, N items
+
+struct Row {
+    const int64_t *items, *targets, *segments;  // [P]: 1..N, 0..N-1, equal within a history
+    const float* turns;                         // [P, D]
+    const float* kept;                          // [M, P]: drop path's factors
+    Seen seen;
+    int64_t M, N, tile;  // blocks; items; positions whose logits are formed together
+    double rate;         // of the embedding's dropout
+    uint64_t seed;
+    double share;  // what the loss summed over the row's positions is multiplied by
+};
+
+// The item table with padding in row 0, and the norm of embeddings; or their gradients.
+template <class F>
+struct Embedding {
+    F *table, *norm, *norm_bias;
+};
+
+inline void embedded_row(const float* table, int64_t item, const RowMask& mask, int64_t D, float* out) {
+    for (int64_t c = 0; c < D; c += LANES) store(out + c, load(table + item * D + c) * mask(c));
+}
+
+// Adds each embedding's gradient to its item's row of the table's.
+inline void embedding_grad(const Shape& s, const Row& row, const Embedding<const float>& w, const float* mean,
+                           const float* scale, const float* grad, const Embedding<float>& by) {
+    const Dropout dropout(row.rate, row.seed);
+    const std::vector<float> none(s.D);
+    std::vector<float> raw(s.D), by_raw(s.D);
+    for (int64_t p = 0; p < s.length; ++p) {
+        const RowMask mask(dropout, p);
+        embedded_row(w.table, row.items[p], mask, s.D, raw.data());
+        normalise_row_grad(grad + p * s.D, none.data(), raw.data(), w.norm, mean[p], scale[p], s.D, by_raw.data(),
+                           by.norm, by.norm_bias);
+        float* const to = by.table + row.items[p] * s.D;
+        for (int64_t c = 0; c < s.D; c += LANES) store(to + c, load(to + c) + mask(c) * load(by_raw.data() + c));
+    }
+}
+
+// Returns the loss summed over positions; adds the gradients of share times it to `by` and `by_blocks` [M].
+// shapes [M] differ in their seeds alone; after [M] hold the states before and are left with those after.
+template <class T>
+double row_gradients(const Shape* shapes, const Row& row, const Embedding<const float>& w,
+                     const Parameters<const float>* weights, const StateArrays* before, const StateArrays* after,
+                     const Embedding<float>& by, const Parameters<float>* by_blocks) {
+    static thread_local std::vector<float> xs, wide, norms, grads;
+    static thread_local std::vector<T> narrow, hidden;
+    const Shape& s = shapes[0];
+    const int64_t P = s.length, D = s.D, M = row.M;
+    const int64_t narrow_size = P * (7 * D + s.F), wide_size = P * (D + 4);
+    xs.resize((M + 1) * P * D);
+    wide.resize(M * wide_size);
+    norms.resize(2 * P);
+    grads.resize(2 * P * D);
+    narrow.resize(M * narrow_size);
+    hidden.resize(2 * P * D);
+    float *const mean = norms.data(), *const scale = mean + P;
+
+    const Dropout dropout(row.rate, row.seed);
+    std::vector<float> raw(D);
+    for (int64_t p = 0; p < P; ++p) {
+        embedded_row(w.table, row.items[p], RowMask(dropout, p), D, raw.data());
+        normalise_row(raw.data(), w.norm, w.norm_bias, s.norm_eps, D, xs.data() + p * D, mean + p, scale + p);
+    }
+    const auto inputs = [&](int64_t m) {
+        return Inputs{xs.data() + m * P * D, row.turns, row.segments, row.kept + m * P};
+    };
+    const auto kept = [&](int64_t m) {
+        return Kept<T>(narrow.data() + m * narrow_size, wide.data() + m * wide_size, P, D);
+    };
+    for (int64_t m = 0; m < M; ++m)
+        block_forward(shapes[m], inputs(m), weights[m], after[m], kept(m), xs.data() + (m + 1) * P * D);
+
+    const float* const last = xs.data() + M * P * D;
+    T* const by_hidden = hidden.data() + P * D;
+    for (int64_t i = 0; i < P * D; i += LANES) store(hidden.data() + i, load(last + i));
+    const double loss = softmax_loss(hidden.data(), w.table + D, row.targets, row.seen, P, row.N, D, row.tile,
+                                     by_hidden, by.table + D);
+    const float share = (float)row.share;
+    for (int64_t i = 0; i < (row.N + 1) * D; i += LANES) store(by.table + i, share * load(by.table + i));
+
+    float *grad = grads.data(), *next = grad + P * D;
+    for (int64_t i = 0; i < P * D; i += LANES) store(grad + i, share * load(by_hidden + i));
+    for (int64_t m = M - 1; m >= 0; --m) {
+        block_backward(shapes[m], inputs(m), weights[m], before[m], kept(m), grad, by_blocks[m], next);
+        std::swap(grad, next);
+    }
+    embedding_grad(s, row, w, mean, scale, grad, by);
+    return loss;
+}
