@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +12,7 @@ from grela.training import prefixes, windows
 from grela.training.bounds import greedy_bounds
 from grela.training.prefixes import PrefixPlan, PrefixStep, dealt
 from grela.training.sequences import TrainingSequences
-from grela.training.windows import WindowPlan
+from grela.training.windows import PackedRow, WindowPlan
 
 PLANS = [WindowPlan, PrefixPlan]
 
@@ -93,6 +94,21 @@ def test_rows_of_a_step_are_of_one_size_and_as_many_as_hold_a_window(monkeypatch
         assert sorted(
             t for step in steps for row in step.rows for t in row.targets.tolist()
         ) == expected_targets(s)
+
+
+def test_rows_joined_are_the_windows_of_a_row_as_long(monkeypatch):
+    monkeypatch.setattr(windows, "LEAST_POSITIONS", 10)
+    s = sequences([5, 90, 33, 7, 61, 44, 80])
+    for step in WindowPlan(s, 9, 40, 3).epoch(0):
+        joined = PackedRow.joined(step.rows)
+        places = joined.items[0].numpy() - 1
+        begins = np.flatnonzero(np.r_[True, joined.positions[0, 1:].numpy() == 0])
+        length = np.diff(np.r_[begins, len(places)])
+        begin = joined.seen.start.numpy()[begins]
+        alone = PackedRow.cut(s.items, begin, places[begins], length)
+        for name in TENSORS[:4]:
+            assert torch.equal(getattr(joined, name), getattr(alone, name)), name
+        assert torch.equal(joined.seen.end, alone.seen.end)
 
 
 @settings(max_examples=30, deadline=None)

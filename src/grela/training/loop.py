@@ -40,9 +40,9 @@ from grela.training.optimiser import (
 )
 from grela.training.precision import product_dtype
 from grela.training.resident import ResidentStep
-from grela.training.sequences import Plan, Step
+from grela.training.sequences import Plan, Row, Step
 from grela.training.streams import StreamRow
-from grela.training.windows import PackedRow
+from grela.training.windows import PackedRow, PackedStep
 
 METRICS = "metrics.jsonl"
 ONE_CORE_UPDATES = 4_000_000
@@ -157,11 +157,24 @@ class Training:
         if self.captured is not None and isinstance(step, ResidentStep) and step.full:
             seed = mixed_seed(self.config.seed, self.progress.step)
             return self._finite(self.captured.take(step, rate=rate, seed=seed))
-        losses = map_on_cores(partial(self._row, step), range(len(step.rows)), threads=self.threads)
+        losses = self._rows(step)
         value = self._finite(sum(loss for loss, _, _ in losses))
         self._update([total(list(rows)) for rows in zip(*(grads for _, grads, _ in losses), strict=True)])
         self.carried = {number: left for number, (_, _, left) in enumerate(losses) if left is not None}
         return value
+
+    def _rows(self, step: Step) -> list[tuple[float, Sequence[Tensor], State | None]]:
+        """`_row` of each row: side by side by kernels, which let go of the interpreter while they compute.
+
+        PyTorch's operators are so many and short that threads would wait for it: there all cores compute one row.
+        """
+        if self.form.name == "compiled":
+            work = partial(self._row, step.events)
+            return map_on_cores(work, list(enumerate(step.rows)), threads=self.threads)
+        rows = step.rows
+        if isinstance(step, PackedStep):
+            rows = [PackedRow.joined(step.rows)]
+        return [self._row(step.events, numbered) for numbered in enumerate(rows)]
 
     def _update(self, gradients: list[Tensor]) -> None:
         """Change the weights by gradients in the order of the parameters, or by one vector of them all."""
@@ -183,10 +196,10 @@ class Training:
             f"({self.config.learning_rate}) or clip_norm ({self.config.clip_norm}) and start in a new folder"
         )
 
-    def _row(self, step: Step, number: int) -> tuple[float, Sequence[Tensor], State | None]:
-        """One row's part of the step's loss, its gradients as `_update` takes them, and the state it leaves."""
-        row, config = step.rows[number], self.config
-        share = row.events / step.events
+    def _row(self, events: int, numbered: tuple[int, Row]) -> tuple[float, Sequence[Tensor], State | None]:
+        """One row's part of the loss of a step of `events`, gradients as `_update` takes them, and the state it leaves."""
+        (number, row), config = numbered, self.config
+        share = row.events / events
         rng = torch.Generator(self.model.embedding.weight.device)
         rng.manual_seed(mixed_seed(mixed_seed(config.seed, self.progress.step), number))
         if self.flat is not None and isinstance(row, PackedRow | StreamRow):

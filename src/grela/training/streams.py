@@ -74,7 +74,7 @@ class Stream:
         begin, bounds = self.begin[first:last], self.bounds[first : last + 1]
         passed = np.maximum(low - bounds[:-1], 0)
         length = np.minimum(bounds[1:], high) - bounds[:-1] - passed
-        packed = PackedRow(items, begin, begin + passed, length)
+        packed = PackedRow.cut(items, begin, begin + passed, length)
         return StreamRow(
             packed.items,
             packed.segments,

@@ -3,7 +3,7 @@
 Every position predicts the next item.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,6 +20,7 @@ ROWS = 4
 LEAST_POSITIONS = 512
 
 
+@dataclass(frozen=True, eq=False)
 class PackedRow:
     """P positions of several windows, one after the other, each with the item that follows it.
 
@@ -27,16 +28,42 @@ class PackedRow:
     position's user has met up to it, from the beginning of the history and not of the window.
     """
 
-    def __init__(self, items: np.ndarray, begin: np.ndarray, start: np.ndarray, length: np.ndarray) -> None:
+    items: Tensor
+    targets: Tensor
+    segments: Tensor
+    positions: Tensor
+    seen: SeenItems
+
+    @classmethod
+    def cut(cls, items: np.ndarray, begin: np.ndarray, start: np.ndarray, length: np.ndarray) -> "PackedRow":
+        """Windows of `length` events from `start` on, of histories that begin at `begin`."""
         first = np.cumsum(length) - length
         within = np.arange(length.sum()) - np.repeat(first, length)
         at = np.repeat(start, length) + within
-        self.items: Tensor = torch.from_numpy(items[at].astype(np.int64)).unsqueeze(0)
-        self.targets = torch.from_numpy(items[at + 1].astype(np.int64))
-        self.segments = torch.from_numpy(np.repeat(np.arange(len(length)), length)).unsqueeze(0)
-        self.positions = torch.from_numpy(within).unsqueeze(0)
-        self.seen = SeenItems(
-            torch.from_numpy(items), torch.from_numpy(np.repeat(begin, length)), torch.from_numpy(at + 1)
+        return cls(
+            items=torch.from_numpy(items[at].astype(np.int64)).unsqueeze(0),
+            targets=torch.from_numpy(items[at + 1].astype(np.int64)),
+            segments=torch.from_numpy(np.repeat(np.arange(len(length)), length)).unsqueeze(0),
+            positions=torch.from_numpy(within).unsqueeze(0),
+            seen=SeenItems(
+                torch.from_numpy(items), torch.from_numpy(np.repeat(begin, length)), torch.from_numpy(at + 1)
+            ),
+        )
+
+    @classmethod
+    def joined(cls, rows: Sequence["PackedRow"]) -> "PackedRow":
+        """The windows of several rows of one plan as one row."""
+        counts = torch.tensor([0, *(int(row.segments[0, -1]) + 1 for row in rows[:-1])]).cumsum(0)
+        return cls(
+            items=torch.cat([row.items for row in rows], 1),
+            targets=torch.cat([row.targets for row in rows]),
+            segments=torch.cat([row.segments + before for row, before in zip(rows, counts, strict=True)], 1),
+            positions=torch.cat([row.positions for row in rows], 1),
+            seen=SeenItems(
+                rows[0].seen.history,
+                torch.cat([row.seen.start for row in rows]),
+                torch.cat([row.seen.end for row in rows]),
+            ),
         )
 
     @property
@@ -81,7 +108,9 @@ class WindowPlan:
         spans = [slice(low, high) for low, high in pairwise(bounds.tolist())]
         for at in range(skip * self.rows, len(spans), self.rows):
             part = spans[at : at + self.rows]
-            yield PackedStep([PackedRow(self.sequences.items, begin[s], start[s], length[s]) for s in part])
+            yield PackedStep(
+                [PackedRow.cut(self.sequences.items, begin[s], start[s], length[s]) for s in part]
+            )
 
     @property
     def rows(self) -> int:
