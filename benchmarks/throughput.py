@@ -6,7 +6,7 @@ The same model size, window, positions a step, optimiser and precision for all t
 
     one pass          causal, histories packed: `grela fit`
     prefixes          bidirectional, one sample per prefix, samples packed: `--form bidirectional`
-    padded prefixes   the same with every sample padded to the window, as the reference implementation does
+    padded prefixes   the same by PyTorch's operators, every sample padded to the window, as the reference does
 
 Histories as long as ML-1M's (log-normal, median 96, mean 165), items drawn by Zipf's law. Steps of the three ways
 alternate, so that the ratios survive a noisy machine, and each is a fair draw of an epoch's. An event is a target that
@@ -18,7 +18,7 @@ import json
 import platform
 import resource
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -41,7 +41,6 @@ from synthetic import ML_1M_ITEMS, histories
 from torch.nn.functional import pad
 
 POSITIONS = 6_400
-ROWS = 4
 
 
 @dataclass
@@ -68,18 +67,6 @@ class Way:
         return self.events / self.seconds
 
 
-@dataclass(frozen=True)
-class PaddedStep:
-    """A step of padded prefixes, in as many rows as the other ways have, so that no way leaves a core idle."""
-
-    rows: list[PrefixStep]
-
-    @property
-    def events(self) -> int:
-        """Targets in this step."""
-        return sum(row.events for row in self.rows)
-
-
 def one_pass(sequences: TrainingSequences, config: TrainingConfig, count: int) -> Way:
     """Every position of a history in one pass."""
     plan = WindowPlan(sequences, config.window, config.batch_positions, config.seed)
@@ -102,14 +89,10 @@ def padded_prefixes(sequences: TrainingSequences, config: TrainingConfig, count:
     for _ in range(count + 1):
         at = rng.choice(targets, config.batch_positions // config.window, replace=False)
         start = np.maximum(first[at], at - config.window)
-        rows = [
-            PrefixStep(sequences.items, start[part], (at - start)[part])
-            for part in np.array_split(np.arange(len(at)), ROWS)
-        ]
-        for row in rows:
-            row.items = pad(row.items, (0, config.window - row.items.shape[1]))
-        steps.append(PaddedStep(rows))
-    return Way("padded prefixes", trainer("bidirectional", plan, config), steps)
+        step = PrefixStep(sequences.items, start, at - start)
+        step.items = pad(step.items, (0, config.window - step.items.shape[1]))
+        steps.append(step)
+    return Way("padded prefixes", trainer("bidirectional", plan, replace(config, kernels="torch")), steps)
 
 
 def trainer(form: str, plan: Plan, config: TrainingConfig) -> Training:

@@ -197,7 +197,7 @@ class Training:
         )
 
     def _row(self, events: int, numbered: tuple[int, Row]) -> tuple[float, Sequence[Tensor], State | None]:
-        """One row's part of the loss of a step of `events`, gradients as `_update` takes them, and the state it leaves."""
+        """One row's part of a step's loss, its gradients as `_update` takes them, and the state it leaves."""
         (number, row), config = numbered, self.config
         share = row.events / events
         rng = torch.Generator(self.model.embedding.weight.device)
