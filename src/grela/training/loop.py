@@ -21,6 +21,7 @@ from grela.errors import CheckpointError, ConfigError, TrainingError
 from grela.models.compiled_row import FlatGradients, computes_rows
 from grela.models.forms import choose_form
 from grela.models.recgrela import RecGRELA, State
+from grela.ops.compiled.softmax import fits
 from grela.ops.losses.targets import Loss
 from grela.ops.memory import keep_freed_memory
 from grela.ops.parallel import map_on_cores, one_core
@@ -167,8 +168,10 @@ class Training:
         """`_row` of each row: side by side by kernels, which let go of the interpreter while they compute.
 
         PyTorch's operators are so many and short that threads would wait for it: there all cores compute one row.
+        So they do where a row has a gradient by every item of a huge table, for memory's sake.
         """
-        if self.form.name == "compiled":
+        table = self.model.embedding
+        if self.form.name == "compiled" and (table.sparse or fits(table.weight)):
             work = partial(self._row, step.events)
             return map_on_cores(work, list(enumerate(step.rows)), threads=self.threads)
         rows = step.rows
