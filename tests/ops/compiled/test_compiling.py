@@ -94,7 +94,7 @@ sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[2:]]))
     laws = [
         tests / "nn" / "test_compiled_block.py",
         tests / "nn" / "test_compiled_packed_block.py",
-        tests / "ops" / "compiled" / "test_softmax.py",
+        tests / "ops" / "compiled" / "test_compiled_softmax.py",
     ]
     done = subprocess.run(
         [sys.executable, "-c", probe, march, *map(str, laws)],
