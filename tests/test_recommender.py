@@ -1,5 +1,6 @@
 """The facade, as its users call it."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 
 from fit_cases import FIRST_ITEM, FIRST_USER, ITEMS, USERS, Ear, fitted, log, small_config, weights
 from grela import Recommender
-from grela.errors import ConfigError, DataError, EmptyDataError, RequestError, RunError
+from grela.errors import ConfigError, DataError, EmptyDataError, KernelError, RequestError, RunError
+from grela.ops.compiled.build import load_library
 from grela.serving.parquet import write_lists
 from grela.serving.ranking import Candidates
 
@@ -411,3 +413,17 @@ def test_a_bidirectional_recommender_is_fitted_saved_and_loaded(tmp_path):
     config = small_config(model={"form": "bidirectional"}, training={"epochs": 1})
     recommender = Recommender.fit(log(), config=config, out=tmp_path / "run")
     assert Recommender.load(tmp_path / "run").recommend([103]) == recommender.recommend([103])
+
+
+@pytest.mark.parametrize(("kernels", "said"), [("compiled", "no C\\+\\+ compiler"), ("triton", "CUDA")])
+def test_kernels_that_cannot_be_had_are_refused_before_anything_is_written(
+    tmp_path, monkeypatch, kernels, said
+):
+    load_library.cache_clear()
+    monkeypatch.setenv("CXX", "a-compiler-that-nobody-has")
+    config = small_config()
+    config = replace(config, training=replace(config.training, kernels=kernels))
+    with pytest.raises(KernelError, match=said):
+        Recommender.fit(log(), config=config, out=tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+    load_library.cache_clear()

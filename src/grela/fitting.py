@@ -10,11 +10,12 @@ import torch
 from grela.configuration import Config
 from grela.data.histories import Cases
 from grela.data.splitting import Split
-from grela.errors import ConfigError, EmptyDataError
+from grela.errors import ConfigError, EmptyDataError, KernelError
 from grela.evaluation.evaluate import validate
 from grela.models.forms import choose_form
 from grela.models.recgrela import RecGRELA
-from grela.ops.compiled.build import waits_for_compiler
+from grela.ops.compiled.build import load_library, waits_for_compiler
+from grela.ops.triton.launch import why_no_triton
 from grela.serving.scorer import ModelScorer
 from grela.training.config import TrainingConfig
 from grela.training.listener import Listener
@@ -67,6 +68,18 @@ def must_be_trainable(split: Split, config: Config) -> None:
             "no user has two events to train on (held-out events do not count): give more events, "
             "or filter less with min_user_events and min_item_events"
         )
+
+
+def must_have_kernels(config: Config, device: torch.device) -> None:
+    """Raise KernelError where the kernels that the configuration insists on cannot be had on this machine."""
+    kernels = config.training.kernels
+    if kernels == "compiled":
+        if device.type != "cpu":
+            raise KernelError(f"kernels is 'compiled', but those are for the CPU and the device is {device}")
+        load_library()
+    why_not = why_no_triton(device) if kernels == "triton" else None
+    if why_not is not None:
+        raise KernelError(f"kernels is 'triton', but {why_not}")
 
 
 def training_plan(split: Split, config: TrainingConfig, *, form: str) -> Plan:

@@ -18,7 +18,7 @@ from grela.errors import ConfigError, DataError, RequestError, RunError
 from grela.evaluation.evaluate import evaluate
 from grela.evaluation.evaluation import Evaluation
 from grela.evaluation.popularity import Popularity
-from grela.fitting import must_be_trainable, pick_device, sized, train
+from grela.fitting import must_be_trainable, must_have_kernels, pick_device, sized, train
 from grela.models.forms import TORCH, choose_form
 from grela.models.io import DESCRIPTION, load_model, save_model
 from grela.models.recgrela import RecGRELA
@@ -118,6 +118,7 @@ class Recommender:
         config = sized(config, split)
         must_be_trainable(split, config)
         where = pick_device(device)
+        must_have_kernels(config, where)
         facts = RunFacts(
             config=config,
             fingerprint=split.fingerprint,
