@@ -25,6 +25,21 @@ def test_each_piece_computes_on_one_core_and_the_caller_keeps_its_setting(thread
         torch.set_num_threads(before)
 
 
+def test_threads_that_were_idle_while_the_setting_changed_still_compute_on_one_core():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        map_on_cores(lambda piece: piece, range(5), threads=5)
+        torch.set_num_threads(2)
+        together = threading.Barrier(5, timeout=30)
+        assert (
+            map_on_cores(lambda _: (together.wait(), torch.get_num_threads())[1], range(5), threads=5)
+            == [1] * 5
+        )
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_pieces_run_side_by_side():
     meeting = threading.Barrier(2, timeout=30)
     assert sorted(map_on_cores(lambda _: meeting.wait(), range(2), threads=2)) == [0, 1]

@@ -44,12 +44,14 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     before = torch.get_num_threads()
     all_there = threading.Barrier(threads)
 
-    def one_core() -> None:
+    def start() -> None:
+        # A thread takes the process's number of threads over when first asked; only then is its own kept.
+        torch.get_num_threads()
         torch.set_num_threads(1)
         all_there.wait()
 
     pool = ThreadPoolExecutor(threads, "grela")
-    for started in [pool.submit(one_core) for _ in range(threads)]:
+    for started in [pool.submit(start) for _ in range(threads)]:
         started.result()
     torch.set_num_threads(before)
     return pool

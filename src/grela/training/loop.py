@@ -167,8 +167,8 @@ class Training:
     def _rows(self, step: Step) -> list[tuple[float, Sequence[Tensor], State | None]]:
         """`_row` of each row: side by side by kernels, which let go of the interpreter while they compute.
 
-        PyTorch's operators are so many and short that threads would wait for it: there all cores compute one row.
-        So they do where a row has a gradient by every item of a huge table, for memory's sake.
+        By PyTorch's operators rows side by side are no faster than one row computed by all cores, and take more memory.
+        Nor are rows with a gradient by every item of a huge table, of which there is then one.
         """
         table = self.model.embedding
         if self.form.name == "compiled" and (table.sparse or fits(table.weight)):
