@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,11 @@ def test_a_run_measures_every_case_in_its_own_process_and_saves_it(tmp_path, cap
 def test_an_interrupted_comparison_leaves_no_worktree_and_no_child(stop):
     before = worktrees()
     command = [sys.executable, str(TRAIN), *TINY, "--seconds", "600", "--against", "HEAD"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # A shell's background jobs, and so the tests where they run in one, are started deaf to SIGINT.
+    hearing = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hearing
+    ) as process:
         try:
             assert process.stderr is not None
             assert process.stderr.read(4) == b"1/2 "
