@@ -200,6 +200,26 @@ struct TapGrads {
     float* bias;
 };
 
+// One head at one position, through gate and branches: fills G (by the numerator) and CONV (by the convolution's
+// output), writes the gate's gradient, and returns that of the denominator.
+template <class T>
+inline float branches_grad(const Layer<T>& layer, int64_t first, int64_t t, int64_t h, float inverse, Scratch& s,
+                           const T* grad_u, T* grad_vg) {
+    const int64_t D = layer.D, d = D / layer.H, at = t * D, wide = (first + t) * 2 * D;
+    Floats dot{};
+    for (int64_t c = h * d; c < (h + 1) * d; c += LANES) {
+        const Floats local = load(s[CONV] + at + c), gate = load(layer.vg + wide + D + c);
+        const Floats local_s = sigmoid(local), gate_s = sigmoid(gate), g = load(grad_u + (first + t) * D + c);
+        const Floats attended = load(s[OUT] + at + c) * inverse;
+        const Floats by_mixed = g * gate * gate_s;
+        store(grad_vg + wide + D + c, g * (attended + local * local_s) * silu_slope(gate, gate_s));
+        store(s[CONV] + at + c, by_mixed * silu_slope(local, local_s));
+        store(s[G] + at + c, by_mixed * inverse);
+        dot += by_mixed * attended;
+    }
+    return -sum(dot) * inverse;
+}
+
 // Through gate, branches and division: fills G (by the numerator), DQ, DK (by the denominator's parts) and
 // CONV (by the convolution's output), and writes the gate's gradient.
 template <class T>
@@ -208,22 +228,11 @@ void mix_grad_outer(const Layer<T>& layer, int64_t first, int64_t n, Scratch& s,
     const int64_t D = layer.D, H = layer.H, d = D / H;
     std::vector<float> inverse(H), z(z_before, z_before + D), by_z(D), by_denominator(n * H);
     for (int64_t t = 0; t < n; ++t) {
-        const int64_t at = t * D, wide = (first + t) * 2 * D;
+        const int64_t at = t * D;
         for (int64_t c = 0; c < D; c += LANES) store(&z[c], load(&z[c]) + load(s[K] + at + c));
         inverses(s[Q] + at, z.data(), H, d, layer.eps, inverse.data());
         for (int64_t h = 0; h < H; ++h) {
-            Floats dot{};
-            for (int64_t c = h * d; c < (h + 1) * d; c += LANES) {
-                const Floats local = load(s[CONV] + at + c), gate = load(layer.vg + wide + D + c);
-                const Floats local_s = sigmoid(local), gate_s = sigmoid(gate), g = load(grad_u + (first + t) * D + c);
-                const Floats attended = load(s[OUT] + at + c) * inverse[h];
-                const Floats by_mixed = g * gate * gate_s;
-                store(grad_vg + wide + D + c, g * (attended + local * local_s) * silu_slope(gate, gate_s));
-                store(s[CONV] + at + c, by_mixed * silu_slope(local, local_s));
-                store(s[G] + at + c, by_mixed * inverse[h]);
-                dot += by_mixed * attended;
-            }
-            const float grad = -sum(dot) * inverse[h];
+            const float grad = branches_grad(layer, first, t, h, inverse[h], s, grad_u, grad_vg);
             by_denominator[t * H + h] = grad;
             for (int64_t c = h * d; c < (h + 1) * d; c += LANES) store(s[DQ] + at + c, grad * load(&z[c]));
         }

@@ -107,21 +107,10 @@ void whole_grad_outer(const Layer<T>& layer, int64_t first, int64_t n, Scratch& 
     const int64_t D = layer.D, H = layer.H, d = D / H;
     std::vector<float> inverse(H);
     for (int64_t t = 0; t < n; ++t) {
-        const int64_t at = t * D, wide = (first + t) * 2 * D;
+        const int64_t at = t * D;
         inverses(s[Q] + at, z, H, d, layer.eps, inverse.data());
         for (int64_t h = 0; h < H; ++h) {
-            Floats dot{};
-            for (int64_t c = h * d; c < (h + 1) * d; c += LANES) {
-                const Floats local = load(s[CONV] + at + c), gate = load(layer.vg + wide + D + c);
-                const Floats local_s = sigmoid(local), gate_s = sigmoid(gate), g = load(grad_u + (first + t) * D + c);
-                const Floats attended = load(s[OUT] + at + c) * inverse[h];
-                const Floats by_mixed = g * gate * gate_s;
-                store(grad_vg + wide + D + c, g * (attended + local * local_s) * silu_slope(gate, gate_s));
-                store(s[CONV] + at + c, by_mixed * silu_slope(local, local_s));
-                store(s[G] + at + c, by_mixed * inverse[h]);
-                dot += by_mixed * attended;
-            }
-            const float grad = -sum(dot) * inverse[h];
+            const float grad = branches_grad(layer, first, t, h, inverse[h], s, grad_u, grad_vg);
             for (int64_t c = h * d; c < (h + 1) * d; c += LANES) {
                 store(s[DQ] + at + c, grad * load(z + c));
                 store(by_z + c, load(by_z + c) + grad * load(s[Q] + at + c));
