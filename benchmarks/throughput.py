@@ -89,7 +89,7 @@ def padded_prefixes(sequences: TrainingSequences, config: TrainingConfig, count:
     for _ in range(count + 1):
         at = rng.choice(targets, config.batch_positions // config.window, replace=False)
         start = np.maximum(first[at], at - config.window)
-        step = PrefixStep(sequences.items, start, at - start)
+        step = PrefixStep(sequences, first[at], start, at - start)
         step.items = pad(step.items, (0, config.window - step.items.shape[1]))
         steps.append(step)
     return Way("padded prefixes", trainer("bidirectional", plan, replace(config, kernels="torch")), steps)

@@ -62,6 +62,11 @@ class Config:
             raise ConfigError(
                 f"model.num_items is {self.model.num_items}, but the log decides it; leave it out"
             )
+        if self.model.repeats and self.training.loss != "softmax":
+            raise ConfigError(
+                f"training.loss is {self.training.loss!r}, which cannot teach a model what repeats are worth: "
+                "set model.repeats = false, or take the softmax"
+            )
         if self.training.histories == "carried" and self.model.form != "causal":
             raise ConfigError(
                 f"training.histories is 'carried', but a {self.model.form} model has no state to carry: "

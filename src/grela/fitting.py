@@ -15,6 +15,7 @@ from grela.evaluation.evaluate import validate
 from grela.models.forms import choose_form
 from grela.models.recgrela import RecGRELA
 from grela.ops.compiled.build import load_library, waits_for_compiler
+from grela.ops.gaps import gap_buckets
 from grela.ops.triton.launch import why_no_triton
 from grela.serving.scorer import ModelScorer
 from grela.training.config import TrainingConfig
@@ -22,6 +23,7 @@ from grela.training.listener import Listener
 from grela.training.loop import Training
 from grela.training.precision import product_dtype
 from grela.training.prefixes import PrefixPlan
+from grela.training.repeat_rate import repeat_log_odds
 from grela.training.sequences import Plan, TrainingSequences
 from grela.training.streams import StreamPlan
 from grela.training.windows import WindowPlan
@@ -35,11 +37,14 @@ def train(
     `config` is `sized` for the split, which has passed `must_be_trainable`.
     """
     histories, settings = split.histories, config.training
-    plan = training_plan(split, settings, form=config.model.form)
+    plan = training_plan(split, config)
     if device.type == "cpu" and settings.kernels in ("auto", "compiled") and waits_for_compiler():
         listener.notice("compiling the kernels for this processor: some seconds, once")
     rng = torch.Generator().manual_seed(settings.seed)
-    model = RecGRELA(replace(config.model, num_items=histories.num_items), rng=rng).to(device)
+    model = RecGRELA(replace(config.model, num_items=histories.num_items), rng=rng)
+    if model.repeats is not None:
+        model.repeats.start_at(repeat_log_odds(plan.sequences, histories.num_items))
+    model = model.to(device)
     training = Training(
         model,
         plan,
@@ -63,7 +68,7 @@ def must_be_trainable(split: Split, config: Config) -> None:
         raise EmptyDataError(
             "the catalogue has one item, so there is nothing to rank; at least two are needed"
         )
-    if not training_plan(split, config.training, form=config.model.form).steps(0):
+    if not training_plan(split, config).steps(0):
         raise EmptyDataError(
             "no user has two events to train on (held-out events do not count): give more events, "
             "or filter less with min_user_events and min_item_events"
@@ -82,13 +87,15 @@ def must_have_kernels(config: Config, device: torch.device) -> None:
         raise KernelError(f"kernels is 'triton', but {why_not}")
 
 
-def training_plan(split: Split, config: TrainingConfig, *, form: str) -> Plan:
-    """The steps of each epoch over the split's training events, for a form of the model."""
-    start = split.histories.offsets[:-1]
-    sequences = TrainingSequences(split.histories.items, start, start + split.train_end)
-    causal = StreamPlan if config.histories == "carried" else WindowPlan
-    plan = causal if form == "causal" else PrefixPlan
-    return plan(sequences, config.window, config.batch_positions, config.seed)
+def training_plan(split: Split, config: Config) -> Plan:
+    """The steps of each epoch over the split's training events."""
+    settings, histories = config.training, split.histories
+    start = histories.offsets[:-1]
+    gaps = gap_buckets(histories.times, start) if config.model.gaps else None
+    sequences = TrainingSequences(histories.items, start, start + split.train_end, gaps)
+    causal = StreamPlan if settings.histories == "carried" else WindowPlan
+    plan = causal if config.model.form == "causal" else PrefixPlan
+    return plan(sequences, settings.window, settings.batch_positions, settings.seed)
 
 
 def validator(

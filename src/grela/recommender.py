@@ -27,7 +27,7 @@ from grela.run_data import read_data, write_data
 from grela.run_folder import RunFacts
 from grela.serving.parquet import write_lists
 from grela.serving.ranking import TopList, blocks, recommend
-from grela.serving.request import History, asked, candidates, checked_k, dense_users
+from grela.serving.request import History, Times, asked, candidates, checked_k, dense_users
 from grela.serving.scorer import ModelScorer
 from grela.training.checkpoint import remove_checkpoints
 from grela.training.listener import Listener, Silence
@@ -181,23 +181,27 @@ class Recommender:
         who: Sequence[RawId | History],
         *,
         k: int = 10,
+        times: Sequence[Times | None] | None = None,
         allow: Sequence[RawId] | None = None,
         exclude: Sequence[RawId] = (),
-        filter_seen: bool = True,
+        filter_seen: bool | None = None,
     ) -> list[Recommendation]:
         """The k best items for each of `who`: raw ids of known users, or histories as lists of raw items.
 
-        A known user's whole history counts, held-out events included. allow: recommend among these items
-        only; exclude: never these; filter_seen: nor items of the history. Unknown items of a history are
-        skipped and reported. Raises RequestError for an unknown user, an unknown item in `allow` or
-        `exclude`, or k below 1.
+        A known user's whole history counts, held-out events included. times: for each of `who` when its items
+        were met (numbers in the unit of the log, or ISO 8601 where it has dates), or None; a model that reads
+        gaps takes them as unknown without. allow: recommend among these items only; exclude: never these;
+        filter_seen: nor items of the history, which is left to a model that has learnt what repeats are worth
+        (`model.repeats`) unless you say. Unknown items of a history are skipped and reported. Raises RequestError
+        for an unknown user, an unknown item in `allow` or `exclude`, times that do not fit, or k below 1.
         """
         histories = self.split.histories
-        request = asked(who, histories)
-        chosen, k = candidates(histories, allow, exclude, filter_seen=filter_seen), checked_k(k)
+        request = asked(who, times, histories)
+        chosen = candidates(histories, allow, exclude, filter_seen=self._filters(filter_seen))
+        k = checked_k(k)
         tops: list[TopList] = []
         for part in blocks(len(request.histories), self.scorer.num_items):
-            batch = HistoryBatch.of(request.histories[part])
+            batch = HistoryBatch.of(request.histories[part], request.times[part])
             tops += recommend(self.scorer, self._fallback, batch, chosen, k)
         return [
             Recommendation(user, self._shown(top), unknown, cold_start=not len(history))
@@ -212,7 +216,7 @@ class Recommender:
         *,
         users: Sequence[RawId] | None = None,
         k: int = 10,
-        filter_seen: bool = True,
+        filter_seen: bool | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> int:
         """Write user, rank (from 1), item, score for every user (or `users`) to Parquet; returns the rows.
@@ -221,7 +225,8 @@ class Recommender:
         """
         histories = self.split.histories
         dense = np.arange(len(histories)) if users is None else dense_users(users, histories)
-        chosen, k = candidates(histories, None, (), filter_seen=filter_seen), checked_k(k)
+        chosen = candidates(histories, None, (), filter_seen=self._filters(filter_seen))
+        k = checked_k(k)
         return write_lists(
             Path(path), self.scorer, self._fallback, histories, dense, chosen, k, progress=progress
         )
@@ -270,6 +275,10 @@ class Recommender:
     @property
     def _fallback(self) -> np.ndarray:
         return self.train_counts[1:].astype(np.float32)
+
+    def _filters(self, filter_seen: bool | None) -> bool:
+        """Whether seen items are left out: as asked, else where the model does not score them by itself."""
+        return self.model.repeats is None if filter_seen is None else filter_seen
 
     def _cases(self, part: Part) -> Cases:
         if part not in ("test", "valid"):

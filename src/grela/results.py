@@ -41,10 +41,10 @@ def write_results(
     """
     model = scorer.model
 
-    def top(histories: list[np.ndarray], k: int) -> Sequence[TopList]:
-        candidates = Candidates(np.ones(scorer.num_items, bool), filter_seen=True)
+    def top(batch: HistoryBatch, k: int) -> Sequence[TopList]:
+        candidates = Candidates(np.ones(scorer.num_items, bool), filter_seen=model.repeats is None)
         fallback = train_item_counts(split)[1:].astype(np.float32)
-        return recommend(scorer, fallback, HistoryBatch.of(histories), candidates, k)
+        return recommend(scorer, fallback, batch, candidates, k)
 
     run_folder.write_json(
         folder / EVALUATION, evaluation_json(evaluation, floor, part="test", split=split.kind, facts=facts)

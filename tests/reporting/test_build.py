@@ -54,11 +54,11 @@ def floor(fitted: Recommender) -> Evaluation:
 
 
 def built(fitted: Recommender, evaluation: Evaluation, floor: Evaluation) -> ReportData:
-    all_unseen = Candidates.of(fitted.scorer.num_items, None, np.zeros(0, np.int64), filter_seen=True)
+    every_item = Candidates.of(fitted.scorer.num_items, None, np.zeros(0, np.int64), filter_seen=False)
 
-    def top(histories: list[np.ndarray], k: int) -> list[TopList]:
+    def top(batch: HistoryBatch, k: int) -> list[TopList]:
         popularity = fitted.train_counts[1:].astype(np.float32)
-        return recommend(fitted.scorer, popularity, HistoryBatch.of(histories), all_unseen, k)
+        return recommend(fitted.scorer, popularity, batch, every_item, k)
 
     return report_data(
         title="a small run",

@@ -105,7 +105,7 @@ def test_rows_joined_are_the_windows_of_a_row_as_long(monkeypatch):
         begins = np.flatnonzero(np.r_[True, joined.positions[0, 1:].numpy() == 0])
         length = np.diff(np.r_[begins, len(places)])
         begin = joined.seen.start.numpy()[begins]
-        alone = PackedRow.cut(s.items, begin, places[begins], length)
+        alone = PackedRow.cut(s, begin, places[begins], length)
         for name in TENSORS[:4]:
             assert torch.equal(getattr(joined, name), getattr(alone, name)), name
         assert torch.equal(joined.seen.end, alone.seen.end)
@@ -229,7 +229,8 @@ def test_dealt_lengths_are_all_there_in_rows_of_about_equal_sum(lengths, rows):
 
 
 def test_a_prefix_at_the_very_end_of_the_log_reads_nothing_beyond_it():
-    step = PrefixStep(np.arange(1, 6, dtype=np.int32), np.array([0, 3]), np.array([4, 1]))
+    log = TrainingSequences(np.arange(1, 6, dtype=np.int32), np.array([0]), np.array([5]))
+    step = PrefixStep(log, np.array([0, 0]), np.array([0, 3]), np.array([4, 1]))
     assert step.items.tolist() == [[1, 2, 3, 4], [4, 0, 0, 0]]
     assert step.targets.tolist() == [5, 5]
 

@@ -43,9 +43,10 @@ def test_the_rows_of_a_step_are_its_samples_padded(packed, least, monkeypatch, r
     s = cyclic_sequences()
     step = next(PrefixPlan(s, 8, 120, 0).epoch(0))
     assert len(step.rows) == (4 if least == 10 else 1)
+    begin = np.concatenate([row.seen.start for row in step.rows])
     start = np.concatenate([row.seen.end - row.lengths for row in step.rows])
     length = np.concatenate([row.lengths for row in step.rows])
-    padded = PrefixStep(s.items, start, length)
+    padded = PrefixStep(s, begin, start, length)
     assert padded.events == step.events
     found = loss_and_gradients(model, step.rows, step.events, packed)
     expected = loss_and_gradients(model, [padded], step.events)

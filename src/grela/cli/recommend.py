@@ -16,24 +16,32 @@ if TYPE_CHECKING:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--user", "users", multiple=True, help="Id of a user of the run; may be repeated.")
 @click.option("--history", "histories", multiple=True, help="Item ids, oldest first, separated by commas.")
+@click.option(
+    "--times", multiple=True, help="Times of a --history's items, in its order; once for each --history."
+)
 @click.option("--all", "everyone", is_flag=True, help="All users of the run; needs --out.")
 @click.option("--out", type=click.Path(path_type=Path), help="With --all: Parquet file to write.")
 @click.option("-k", type=int, default=10, show_default=True, help="How many items.")
 @click.option("--allow", help="Recommend among these items only (ids separated by commas).")
 @click.option("--exclude", help="Never recommend these items.")
-@click.option("--keep-seen", is_flag=True, help="Recommend items of the history too.")
+@click.option(
+    "--filter-seen/--keep-seen",
+    default=None,
+    help="Whether to leave out items of the history. A model that learnt what repeats are worth needs neither.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def recommend(
     run: Path,
     users: tuple[str, ...],
     histories: tuple[str, ...],
+    times: tuple[str, ...],
     everyone: bool,
     out: Path | None,
     k: int,
     allow: str | None,
     exclude: str | None,
-    keep_seen: bool,
+    filter_seen: bool | None,
     device: str,
     as_json: bool,
 ) -> None:
@@ -42,6 +50,7 @@ def recommend(
     \b
     grela recommend runs/ml-100k --user 196
     grela recommend runs/ml-100k --history 50,172,181 -k 5 --json
+    grela recommend runs/ml-100k --history 50,172 --times 881250949,881250980
     grela recommend runs/ml-100k --all --out lists.parquet
 
     An id with a comma in it goes in double quotes.
@@ -50,21 +59,24 @@ def recommend(
 
     if everyone != (out is not None):
         raise click.UsageError("--all and --out FILE.parquet go together")
-    if everyone and (users or histories or allow or exclude):
-        raise click.UsageError("--all takes no --user, --history, --allow or --exclude")
+    if everyone and (users or histories or times or allow or exclude):
+        raise click.UsageError("--all takes no --user, --history, --times, --allow or --exclude")
+    if times and len(times) != len(histories):
+        raise click.UsageError(f"{len(times)} --times for {len(histories)} --history; give one for each")
     if not (everyone or users or histories):
         raise click.UsageError("say for whom: --user ID, --history A,B,C or --all")
     recommender = Recommender.load(run, device=device)
     if out is not None:
-        rows = recommender.recommend_to_parquet(out, k=k, filter_seen=not keep_seen)
+        rows = recommender.recommend_to_parquet(out, k=k, filter_seen=filter_seen)
         click.echo(f"{rows:,} rows in {out}")
         return
     found = recommender.recommend(
         [*users, *(_ids(text) for text in histories)],
         k=k,
+        times=[*(None for _ in users), *(_times(text) for text in times)] if times else None,
         allow=None if allow is None else _ids(allow),
         exclude=[] if exclude is None else _ids(exclude),
-        filter_seen=not keep_seen,
+        filter_seen=filter_seen,
     )
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=2, ensure_ascii=False))
@@ -79,6 +91,20 @@ def _ids(text: str) -> list[str]:
         return [part for part in next(csv.reader([text], skipinitialspace=True, strict=True), []) if part]
     except csv.Error as error:
         raise click.UsageError(f"cannot read the ids {text!r}: {error}; expected A,B,C") from error
+
+
+def _times(text: str) -> list[int | float | str]:
+    """Comma-separated times: whole numbers, other numbers, or ISO 8601."""
+    return [_time(part) for part in _ids(text)]
+
+
+def _time(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _show(one: "Recommendation") -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from grela.data.vocabulary import Vocabulary
+from grela.ops.gaps import NO_TIME, gap_buckets
 
 # U users, E events, N items of the catalogue, B histories in a batch
 
@@ -35,6 +36,10 @@ class Histories:
         """The items of one dense user id, oldest first."""
         return self.items[self.offsets[user] : self.offsets[user + 1]]
 
+    def times_of(self, user: int) -> np.ndarray:
+        """The times of one dense user id's events, oldest first."""
+        return self.times[self.offsets[user] : self.offsets[user + 1]]
+
     @property
     def num_items(self) -> int:
         """N, the size of the catalogue without padding."""
@@ -52,7 +57,10 @@ class Histories:
 
 @dataclass(frozen=True, eq=False)
 class HistoryBatch:
-    """B histories to be scored: slices `start[b]:end[b]` of shared flat arrays, oldest first, no targets."""
+    """B histories to be scored: slices `start[b]:end[b]` of shared flat arrays, oldest first, no targets.
+
+    times may be `NO_TIME` (or NaN) where none is known.
+    """
 
     items: np.ndarray
     times: np.ndarray
@@ -72,17 +80,27 @@ class HistoryBatch:
         lengths: np.ndarray = self.end - self.start
         return lengths
 
+    @property
+    def gaps(self) -> np.ndarray:
+        """The bucket of each event's gap (`grela.ops.gaps`), uint8, of the histories one after the other."""
+        times = [self.times[low:high] for low, high in zip(self.start, self.end, strict=True)]
+        ends = np.cumsum(self.lengths)
+        return gap_buckets(np.concatenate([self.times[:0], *times]), ends - self.lengths)
+
     def take(self, which: np.ndarray | slice) -> "HistoryBatch":
         """The histories chosen by index, mask or slice."""
         return HistoryBatch(self.items, self.times, self.start[which], self.end[which])
 
     @staticmethod
-    def of(histories: list[np.ndarray]) -> "HistoryBatch":
-        """From separate item arrays, without times (all zero)."""
+    def of(histories: list[np.ndarray], times: list[np.ndarray] | None = None) -> "HistoryBatch":
+        """From separate item arrays, with their times where they are known (all `NO_TIME` where they are not)."""
         lengths = np.array([len(h) for h in histories], dtype=np.int64)
         end = np.cumsum(lengths)
         items = np.concatenate([np.zeros(0, np.int32), *(np.asarray(h, np.int32) for h in histories)])
-        return HistoryBatch(items, np.zeros(len(items), np.int64), end - lengths, end)
+        at = (
+            np.full(len(items), NO_TIME) if times is None else np.concatenate([np.zeros(0, np.int64), *times])
+        )
+        return HistoryBatch(items, at, end - lengths, end)
 
 
 @dataclass(frozen=True, eq=False)

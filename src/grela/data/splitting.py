@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Literal
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from grela.data.fingerprint import fingerprint
 from grela.data.histories import Cases, Histories
+from grela.data.instants import instant
 from grela.errors import ConfigError, EmptyDataError
 
 # U users, E events, N items of the catalogue
@@ -140,7 +140,7 @@ def temporal(histories: Histories, *, valid_from: int | float | str, test_from: 
     given). ConfigError for anything else; EmptyDataError when nothing trains or nobody can be measured.
     """
     valid_time, test_time = (
-        _instant(value, name, histories)
+        instant(value, name, histories.time_unit)
         for value, name in ((valid_from, "valid_from"), (test_from, "test_from"))
     )
     if not valid_time < test_time:
@@ -210,29 +210,6 @@ def _events_before(histories: Histories, time: int | float) -> np.ndarray:
         running = np.concatenate([[0], np.cumsum(histories.times[starts[0] : starts[-1]] < time)])
         before[first:last] = np.diff(running[starts - starts[0]])
     return before
-
-
-def _instant(value: int | float | str, name: str, histories: Histories) -> int | float:
-    """The time as a number in the unit of the log."""
-    if isinstance(value, str):
-        return _microseconds(value, name, histories.time_unit)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(f"{name} is {value!r}, expected a finite number or an ISO 8601 date")
-    return value
-
-
-def _microseconds(text: str, name: str, unit: str) -> int:
-    if unit != "us":
-        raise ConfigError(
-            f"{name} is {text!r}, but this log's times are plain numbers: give a number in their unit"
-        )
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(f"{name} is {text!r}, expected an ISO 8601 date such as 2023-01-31") from error
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def _shown(histories: Histories, time: int | float) -> str:

@@ -81,15 +81,18 @@ class LayerView(NamedTuple):
     branches: Branches
 
 
-def branch_shares(model: RecGRELA, histories: Sequence[np.ndarray]) -> list[BranchShare]:
+def branch_shares(
+    model: RecGRELA, histories: Sequence[np.ndarray], gaps: Sequence[np.ndarray] | None = None
+) -> list[BranchShare]:
     """What each branch contributes behind the gate, by layer, over the last `POSITIONS` events of all histories.
 
-    histories: dense items, oldest first. Raises RequestError when there are none, or an empty one.
+    histories: dense items, oldest first; gaps: their buckets (`grela.ops.gaps`), unknown where they are not given.
+    Raises RequestError when there are none, or an empty one.
     """
     energies = torch.zeros(model.config.layers, 3, dtype=torch.float64)
     gates = 0
-    for items in _recent(histories):
-        for layer, view in enumerate(layer_views(model, items)):
+    for items, gap in _recent(histories, gaps):
+        for layer, view in enumerate(layer_views(model, items, gap)):
             attention, local, gate = view.branches
             parts = ((local * gate).square().sum(), (attention * gate).square().sum(), gate.abs().sum())
             energies[layer] += torch.stack(parts)
@@ -105,7 +108,11 @@ def branch_shares(model: RecGRELA, histories: Sequence[np.ndarray]) -> list[Bran
 
 
 def mixing_ranks(
-    model: RecGRELA, histories: Sequence[np.ndarray], *, channels: int = CHANNELS
+    model: RecGRELA,
+    histories: Sequence[np.ndarray],
+    gaps: Sequence[np.ndarray] | None = None,
+    *,
+    channels: int = CHANNELS,
 ) -> list[MixingRank]:
     """The effective rank of every head's mixing on the last `POSITIONS` events, without and with the local branch.
 
@@ -113,11 +120,11 @@ def mixing_ranks(
     Cost: (1 + channels) singular value decompositions [T, T] for each head and history.
     Raises RequestError when there are no histories, or an empty one.
     """
-    recent = _recent(histories)
+    recent = _recent(histories, gaps)
     heads = model.config.heads
     sums = torch.zeros(model.config.layers, heads, 2, dtype=torch.float64)
-    for items in recent:
-        for layer, view in enumerate(layer_views(model, items)):
+    for items, gap in recent:
+        for layer, view in enumerate(layer_views(model, items, gap)):
             mixing_HTT = mixing_matrices(view, causal=model.config.form == "causal")
             without_H = effective_rank(mixing_HTT)
             local_HCTT = local_matrices(view.attention, len(items), channels)
@@ -125,7 +132,7 @@ def mixing_ranks(
             if local_HCTT is not None:
                 with_H = effective_rank(mixing_HTT.unsqueeze(1) + local_HCTT).mean(1)
             sums[layer] += torch.stack((without_H, with_H), 1)
-    longest, width = max(len(items) for items in recent), model.config.width // heads
+    longest, width = max(len(items) for items, _ in recent), model.config.width // heads
     means = (sums / len(recent)).tolist()
     return [
         MixingRank(layer, head, without_local, with_local, longest, width)
@@ -146,12 +153,13 @@ def effective_rank(matrices: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def layer_views(model: RecGRELA, items: np.ndarray) -> Iterator[LayerView]:
+def layer_views(model: RecGRELA, items: np.ndarray, gaps: np.ndarray | None = None) -> Iterator[LayerView]:
     """Each layer of the model on one history of dense items, first to last, as in evaluation."""
     item_ids = torch.from_numpy(items.astype(np.int64)).unsqueeze(0)
     positions = torch.arange(len(items)).unsqueeze(0)
     device = model.embedding.weight.device
-    x = model.embed(item_ids.to(device), positions.to(device), None).double().cpu()
+    buckets = None if gaps is None else torch.from_numpy(gaps.astype(np.int64)).unsqueeze(0).to(device)
+    x = model.embed(item_ids.to(device), positions.to(device), None, buckets).double().cpu()
     turns = rotation(positions, model.config.width, dtype=torch.complex128)
     for original in model.each_block():
         block = copy.deepcopy(original).double().cpu()
@@ -209,11 +217,15 @@ def _branches(block: Block, x: Tensor, turns: Tensor, *, causal: bool) -> Branch
     return branches
 
 
-def _recent(histories: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The last `POSITIONS` items of each history."""
+def _recent(
+    histories: Sequence[np.ndarray], gaps: Sequence[np.ndarray] | None
+) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """The last `POSITIONS` items and gaps of each history."""
     if not histories or not all(len(items) for items in histories):
         raise RequestError(
             f"got {len(histories)} histories with {[len(h) for h in histories]} events; "
             "the layers can be measured on one or more histories of at least one event each"
         )
-    return [items[-POSITIONS:] for items in histories]
+    if gaps is None:
+        return [(items[-POSITIONS:], None) for items in histories]
+    return [(items[-POSITIONS:], gap[-POSITIONS:]) for items, gap in zip(histories, gaps, strict=True)]

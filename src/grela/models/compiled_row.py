@@ -5,6 +5,7 @@ them, so that threads computing rows side by side never wait for the interpreter
 """
 
 import ctypes
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -26,13 +27,17 @@ from grela.ops.rotary import rotation
 
 
 class PackedItems(NamedTuple):
-    """A row's input and targets: items, segments and positions int64 [P]; what is `seen` has no part in the softmax."""
+    """A row's input and targets, int64 [P].
+
+    Items that were `seen` are raised by the model's `repeats`; where it has none they have no part in the softmax.
+    """
 
     items: Tensor
     segments: Tensor
     positions: Tensor
     targets: Tensor
-    seen: SeenItems | None
+    seen: SeenItems | None = None
+    gaps: Tensor | None = None
 
 
 class FlatGradients:
@@ -54,7 +59,7 @@ class FlatGradients:
 def computes_rows(model: RecGRELA) -> bool:
     """Whether the kernels, where they can be had, compute whole rows of this model."""
     config = model.config
-    return config.form == "causal" and not config.learned_positions and fits(model.embedding.weight)
+    return config.form == "causal" and fits(model.embedding.weight)
 
 
 def row_gradients(
@@ -80,15 +85,20 @@ def row_gradients(
     turns = torch.view_as_real(rotation(row.positions, model.config.width))
     kept = _kept(model, row.segments, rng)
     targets = row.targets - 1
-    seen = (None, None, None) if row.seen is None else (row.seen.history, row.seen.start, row.seen.end)
-    arrays = (row.items, targets, row.segments, turns, kept, *seen)
-    numbers = (M, N, TILE, model.config.dropout, seeds[-1], share / P)
-    given = Row(*(None if x is None else x.data_ptr() for x in arrays), *numbers)
+    tables = model.added(row.positions, row.gaps)
+    added = sum_of_rows(tables)
+    by_added = None if added is None else torch.empty_like(added)
 
     after = [_copied(layer) for layer in state.layers]
     gradients = FlatGradients(list(model.parameters()))
     flat = gradients.zeros()
     by = dict(zip((id(p) for p in model.parameters()), gradients.parts(flat), strict=True))
+    seen = (None,) * 3 if row.seen is None else (row.seen.history, row.seen.start, row.seen.end)
+    bias = (None,) * 2 if row.seen is None or model.repeats is None else model.repeats.bias
+    by_bias = (None if part is None else by[id(part)] for part in bias)
+    arrays = (row.items, targets, row.segments, turns, kept, added, by_added, *seen, *bias, *by_bias)
+    numbers = (M, N, TILE, model.config.dropout, seeds[-1], share / P)
+    given = Row(*(None if x is None else x.data_ptr() for x in arrays), *numbers)
     embedding = (model.embedding.weight, model.norm.weight, model.norm.bias)
     weights = [weight for block in model.each_block() for weight in weights_of(block)]
     loss = kernel("row_gradients", dtype)(
@@ -101,7 +111,17 @@ def row_gradients(
         addresses(by[id(weight)] for weight in embedding),
         addresses(by[id(weight)] for weight in weights),
     )
+    if by_added is not None:
+        for table, index in tables:
+            by[id(table.weight)].index_add_(0, index, by_added)
     return loss * share / P, flat, State(tuple(after), row.positions[-1:] + 1)
+
+
+def sum_of_rows(tables: list[tuple[nn.Embedding, Tensor]]) -> Tensor | None:
+    """What is added to the items' embeddings, float32 [P, D]; None for nothing."""
+    with torch.no_grad():
+        parts = [table(index) for table, index in tables]
+    return functools.reduce(torch.add, parts) if parts else None
 
 
 def _shapes(model: RecGRELA, P: int, seeds: list[int]) -> ctypes.Array[Shape]:

@@ -1,8 +1,10 @@
 """RecGRELA (Hu et al., arXiv 2506.13315): causal by default, bidirectional as in the paper.
 
-    E_t   = LayerNorm(Dropout(Embedding[item_t]))
+    E_t   = LayerNorm(Dropout(Embedding[item_t] + Gap[log(time_t - time_t-1)]))
     X     = block_M( ... block_1(E))
-    score = X_t . Embedding[i]                     for every item i: tied weights, no bias
+    score = X_t . Embedding[i] + [i met before] bias(how often, how long ago)     tied weights
+
+Gaps and the bias are ours, and can be switched off.
 
 The causal form attends to s <= t. It trains on every position of a history in one pass, and streams: a
 history's state is, per layer, the sums S and z of linear attention and the last values of the short
@@ -19,8 +21,11 @@ from grela.errors import ConfigError
 from grela.nn.attention import GatedLinearAttention, LayerState
 from grela.nn.block import LAYER_NORM_EPS, PACKED, Block, BlockForm, PackedForms
 from grela.nn.init import initialise
+from grela.nn.repeats import Repeats
 from grela.ops.dropout import dropout
+from grela.ops.gaps import BUCKETS, UNKNOWN
 from grela.ops.linear_attention import EPS, empty_state
+from grela.ops.losses.targets import SeenItems
 from grela.ops.packing import Packing
 from grela.ops.rotary import rotation
 
@@ -34,6 +39,8 @@ class RecGRELAConfig:
     """Shape of the model; defaults are the paper's for ML-1M.
 
     `num_items` is N, without padding; it stays 0 until the catalogue is known.
+    `gaps` adds an embedding of the time since the event before to an item's own; `repeats` a learned bias to the
+    scores of items met before, see `grela.nn.repeats`; the paper has neither.
     `learned_positions` is the length of a table of absolute position embeddings, 0 for none (the paper);
     positions past its end share the last entry.
     """
@@ -49,6 +56,8 @@ class RecGRELAConfig:
     rotation: bool = True
     local_branch: bool = True
     gate: bool = True
+    gaps: bool = True
+    repeats: bool = True
     learned_positions: int = 0
 
     def __post_init__(self) -> None:
@@ -92,6 +101,8 @@ class RecGRELA(nn.Module):
             self.positions = (
                 nn.Embedding(config.learned_positions, config.width) if config.learned_positions else None
             )
+            self.gaps = nn.Embedding(BUCKETS, config.width) if config.gaps else None
+            self.repeats = Repeats() if config.repeats else None
             self.norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
             self.blocks = nn.ModuleList(_block(config, eps) for _ in range(config.layers))
         self.to_empty(device=rng.device)
@@ -105,36 +116,50 @@ class RecGRELA(nn.Module):
         state: State | None = None,
         rng: torch.Generator | None = None,
         form: BlockForm = Block.forward,
+        gaps: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """Causal: items int [B, T] give hidden states [B, T, D] and the state of each row's last segment.
 
         segments int64 [B, T] tell apart the histories packed in a row, counted from 0 without gaps;
         positions int64 [B, T] count a history's events from 0; `state` continues the first segment. `form`
-        computes the blocks, see `grela.models.forms`.
+        computes the blocks, see `grela.models.forms`. gaps int [B, T] are buckets of `grela.ops.gaps`; without them
+        all are unknown.
         """
         self._must_be("causal")
         state = self.empty_state(len(items)) if state is None else state
         turns = self._turns(positions)
-        x = self.embed(items, positions, rng)
+        x = self.embed(items, positions, rng, gaps)
         layers = []
         for block, before in zip(self.each_block(), state.layers, strict=True):
             x, after = form(block, x, turns, segments, before, rng)
             layers.append(after)
         return x, State(tuple(layers), positions[:, -1] + 1)
 
-    def whole(self, items: Tensor, lengths: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def whole(
+        self,
+        items: Tensor,
+        lengths: Tensor,
+        rng: torch.Generator | None = None,
+        gaps: Tensor | None = None,
+    ) -> Tensor:
         """Bidirectional: items int [B, T], padded with 0 on the right, give hidden states [B, T, D]."""
-        x, turns, present = self._before_last_block(items, lengths, rng)
+        x, turns, present = self._before_last_block(items, lengths, rng, gaps)
         return self.each_block()[-1].whole(x, turns, present, rng)
 
-    def last_hidden(self, items: Tensor, lengths: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def last_hidden(
+        self,
+        items: Tensor,
+        lengths: Tensor,
+        rng: torch.Generator | None = None,
+        gaps: Tensor | None = None,
+    ) -> Tensor:
         """The hidden state [B, D] at each history's last event: items int [B, T] padded right, lengths [B] from 1."""
         if self.config.form == "causal":
             positions = torch.arange(items.shape[1], device=items.device).expand(items.shape)
-            hidden, _ = self(items, torch.zeros_like(positions), positions, rng=rng)
+            hidden, _ = self(items, torch.zeros_like(positions), positions, rng=rng, gaps=gaps)
             last: Tensor = hidden[torch.arange(len(items), device=items.device), lengths - 1]
             return last
-        x, turns, present = self._before_last_block(items, lengths, rng)
+        x, turns, present = self._before_last_block(items, lengths, rng, gaps)
         return self.each_block()[-1].last(x, turns, present, lengths, rng)
 
     def packed_last_hidden(
@@ -143,6 +168,7 @@ class RecGRELA(nn.Module):
         packing: Packing,
         rng: torch.Generator | None = None,
         form: PackedForms = PACKED,
+        gaps: Tensor | None = None,
     ) -> Tensor:
         """Bidirectional: `last_hidden` [B, D] of histories one after the other without padding, items int [P].
 
@@ -150,25 +176,35 @@ class RecGRELA(nn.Module):
         """
         self._must_be("bidirectional")
         turns = self._turns(torch.arange(packing.longest, device=items.device))[packing.positions]
-        x = self.embed(items, packing.positions, rng).unsqueeze(0)
+        x = self.embed(items, packing.positions, rng, gaps).unsqueeze(0)
         for block in self.each_block()[:-1]:
             x = form.every(block, x, turns, packing, rng)
         return form.last(self.each_block()[-1], x, turns, packing, rng).squeeze(0)
 
-    def step(self, items: Tensor, state: State) -> tuple[Tensor, State]:
-        """One event a history: items int [B] and their states give hidden states [B, D] and the states after."""
+    def step(self, items: Tensor, state: State, gaps: Tensor | None = None) -> tuple[Tensor, State]:
+        """One event a history: items and gaps int [B] and their states give hidden states [B, D], the states after."""
         self._must_be("causal")
         turns = self._turns(state.events)
-        x = self.embed(items, state.events, None)
+        x = self.embed(items, state.events, None, gaps)
         layers = []
         for block, before in zip(self.each_block(), state.layers, strict=True):
             x, after = block.step(x, turns, before)
             layers.append(after)
         return x, State(tuple(layers), state.events + 1)
 
-    def scores(self, hidden: Tensor) -> Tensor:
-        """Scores [B, N] of items 1..N for hidden states [B, D]; column j is item j + 1."""
-        return hidden @ self.item_weights.T
+    def scores(self, hidden: Tensor, seen: SeenItems | None = None) -> Tensor:
+        """Scores [B, N] of items 1..N for hidden states [B, D]; column j is item j + 1.
+
+        `seen` says what each history holds, which a model with `repeats` must know: ConfigError without it.
+        """
+        scores = hidden @ self.item_weights.T
+        if self.repeats is None:
+            return scores
+        if seen is None:
+            raise ConfigError(
+                "this model scores items of the history by a bias of their own: say what was seen"
+            )
+        return self.repeats.raised(scores, seen)
 
     @property
     def item_weights(self) -> Tensor:
@@ -186,23 +222,34 @@ class RecGRELA(nn.Module):
         layer = LayerState(empty_state(batch, c.heads, per_head, per_head, like=like), tail)
         return State((layer,) * c.layers, torch.zeros(batch, dtype=torch.int64, device=like.device))
 
-    def embed(self, items: Tensor, positions: Tensor, rng: torch.Generator | None) -> Tensor:
-        """E = LayerNorm(Dropout(Embedding[item])), with learned positions where the config has them."""
+    def embed(
+        self, items: Tensor, positions: Tensor, rng: torch.Generator | None, gaps: Tensor | None = None
+    ) -> Tensor:
+        """E = LayerNorm(Dropout(Embedding[item] + ...)), with what the config adds to an item's embedding."""
         x = self.embedding(items)
-        if self.positions is not None:
-            x = x + self.positions(positions.clamp(max=self.config.learned_positions - 1))
+        for table, index in self.added(positions, gaps):
+            x = x + table(index)
         embedded: Tensor = self.norm(dropout(x, self.config.dropout, rng))
         return embedded
 
+    def added(self, positions: Tensor, gaps: Tensor | None) -> list[tuple[nn.Embedding, Tensor]]:
+        """The tables whose rows are added to the items' embeddings, and the rows: int64, shaped as the positions."""
+        added = []
+        if self.positions is not None:
+            added.append((self.positions, positions.clamp(max=self.config.learned_positions - 1)))
+        if self.gaps is not None:
+            added.append((self.gaps, torch.full_like(positions, UNKNOWN) if gaps is None else gaps.long()))
+        return added
+
     def _before_last_block(
-        self, items: Tensor, lengths: Tensor, rng: torch.Generator | None
+        self, items: Tensor, lengths: Tensor, rng: torch.Generator | None, gaps: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Bidirectional: the last block's input, the positions' turns, and where there is an event."""
         self._must_be("bidirectional")
         positions = torch.arange(items.shape[1], device=items.device).expand(items.shape)
         present = positions < lengths.unsqueeze(1)
         turns = self._turns(positions)
-        x = self.embed(items, positions, rng)
+        x = self.embed(items, positions, rng, gaps)
         for block in self.each_block()[:-1]:
             x = block.whole(x, turns, present, rng)
         return x, turns, present

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from grela.data.histories import Cases
+from grela.data.histories import Cases, HistoryBatch
 from grela.data.splitting import Split
 from grela.data.vocabulary import RawId
 from grela.errors import RequestError
 from grela.evaluation.evaluation import Evaluation
+from grela.evaluation.ranks import Ranks
 from grela.models.analysis import METHOD, branch_shares, mixing_ranks
 from grela.models.recgrela import RecGRELA
 from grela.reporting.report import (
@@ -29,8 +30,11 @@ from grela.serving.ranking import TopList
 
 # C tested users
 
-Top = Callable[[list[np.ndarray], int], Sequence[TopList]]
-"""The k best items for each of some histories of dense items, seen items left out."""
+Top = Callable[[HistoryBatch, int], Sequence[TopList]]
+"""The k best items for each of some histories, as they are recommended by default."""
+
+Analysed = tuple[list[np.ndarray], list[np.ndarray]]
+"""The histories whose layers are looked into, and their gaps."""
 
 METRICS = {
     "ndcg@10": "NDCG@10",
@@ -90,13 +94,13 @@ def report_data(
         causal=model.config.form == "causal",
         interval=interval_words(evaluation),
         data=[*facts, *_data_facts(split)],
-        protocol=_protocol(split, evaluation, len(analysed)),
+        protocol=_protocol(split, evaluation, len(analysed[0])),
         metrics=metric_rows(evaluation, floor),
         loss=_loss(epochs),
         validation=_validation(epochs),
         best_epoch=best_epoch(epochs),
         by_length=_by_length(evaluation),
-        examples=_examples(split, cases, titles, evaluation, top),
+        examples=_examples(split, cases, titles, _ranks_of_lists(model, evaluation), top),
         shares=_shares(model, analysed),
         ranks=_ranks(model, analysed),
         config=config,
@@ -213,16 +217,21 @@ def _by_length(evaluation: Evaluation) -> list[LengthBucket]:
 
 
 def _examples(
-    split: Split, cases: Cases, titles: Mapping[RawId, str], evaluation: Evaluation, top: Top
+    split: Split, cases: Cases, titles: Mapping[RawId, str], ranks: Ranks, top: Top
 ) -> list[ExampleUser]:
     """Users from the shortest to the longest history, evenly spaced in that order; the smaller id at a tie."""
     chosen = evenly(np.lexsort((cases.users, cases.batch.lengths)).tolist(), EXAMPLES)
-    tops = top([cases.batch[c] for c in chosen], LIST_LENGTH)
+    tops = top(cases.batch.take(np.array(chosen)), LIST_LENGTH)
     users = split.histories.users.decode(cases.users[chosen])
     return [
-        _example(str(user), cases, c, best, titles, float(evaluation.ranks_filtered.best[c]))
+        _example(str(user), cases, c, best, titles, float(ranks.best[c]))
         for user, c, best in zip(users, chosen, tops, strict=True)
     ]
+
+
+def _ranks_of_lists(model: RecGRELA, evaluation: Evaluation) -> Ranks:
+    """The targets' ranks among what is recommended by default."""
+    return evaluation.ranks_filtered if model.repeats is None else evaluation.ranks_unfiltered
 
 
 def _example(
@@ -250,21 +259,24 @@ def titles_of(cases: Cases, items: Sequence[int] | np.ndarray, titles: Mapping[R
     return [str(titles.get(raw, raw)) for raw in cases.histories.catalogue.decode(items)]
 
 
-def _long_histories(cases: Cases, window: int | None) -> list[np.ndarray]:
+def _long_histories(cases: Cases, window: int | None) -> Analysed:
     """The longest test histories, the smaller user id first at a tie; their last `window` events where given."""
     order = np.lexsort((cases.users, -cases.batch.lengths))[:ANALYSED]
-    return [cases.batch[c][-(window or 0) :] for c in order.tolist()]
+    chosen = cases.batch.take(order)
+    gaps = np.split(chosen.gaps, np.cumsum(chosen.lengths)[:-1])
+    kept = slice(-(window or 0), None)
+    return [chosen[c][kept] for c in range(len(chosen))], [gap[kept] for gap in gaps]
 
 
-def _shares(model: RecGRELA, histories: list[np.ndarray]) -> list[LayerShare]:
+def _shares(model: RecGRELA, analysed: Analysed) -> list[LayerShare]:
     return [
         LayerShare(share.layer, share.local, share.attention, share.gate_open)
-        for share in branch_shares(model, histories)
+        for share in branch_shares(model, *analysed)
     ]
 
 
-def _ranks(model: RecGRELA, histories: list[np.ndarray]) -> list[LayerRank]:
+def _ranks(model: RecGRELA, analysed: Analysed) -> list[LayerRank]:
     return [
         LayerRank(rank.layer, rank.head, rank.without_local, rank.with_local, rank.positions, rank.head_width)
-        for rank in mixing_ranks(model, histories)
+        for rank in mixing_ranks(model, *analysed)
     ]

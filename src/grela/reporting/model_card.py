@@ -60,7 +60,7 @@ def model_card(
         "## Intended use\n\nRanking the items of this catalogue for users by what they did before, in order. It is "
         "built for long histories; report.html beside this card shows how it does by length of history. Before it "
         "serves people, its operator should measure it on their own users.",
-        _limits(evaluation, floor, report),
+        _limits(model, evaluation, floor, report),
         f"## How to load it\n\n{LOADING}\n\nIt was made by\n\n{fenced(command)}",
     )
     return "\n\n".join(sections) + "\n"
@@ -86,6 +86,10 @@ def _changes(config: RecGRELAConfig) -> str:
     """Which parts are switched off or added."""
     switches = {"rotation": config.rotation, "local branch": config.local_branch, "gate": config.gate}
     changes = [f"no {part}" for part, on in switches.items() if not on]
+    if config.gaps:
+        changes.append("an embedding of the time since the event before")
+    if config.repeats:
+        changes.append("a learned bias on items of the history")
     if config.learned_positions:
         changes.append(f"learned positions, {config.learned_positions}")
     return "; ".join(changes) or "in nothing"
@@ -136,7 +140,12 @@ def _cell(estimate: Estimate) -> str:
     return f"{number(estimate[0])} ({interval})" if interval else number(estimate[0])
 
 
-def _limits(evaluation: Evaluation, floor: Evaluation, report: SplitReport) -> str:
+def _limits(model: RecGRELA, evaluation: Evaluation, floor: Evaluation, report: SplitReport) -> str:
+    by_default = (
+        "By default they are not recommended."
+        if model.repeats is None
+        else "The model has learnt what they are worth from how often people repeat in training."
+    )
     bias, seen = "popularity_bias@10", evaluation.targets_already_seen
     limits = (
         "**Cold start.** A user without a known item gets the most popular items. An item that is not in the "
@@ -147,7 +156,7 @@ def _limits(evaluation: Evaluation, floor: Evaluation, report: SplitReport) -> s
         f"popularity list has {number(floor.filtered[bias])}. The share of the catalogue that lists show is "
         f"{number(evaluation.filtered['coverage@10'])}.",
         f"**Seen items.** {seen:,} of {evaluation.targets:,} test items were in their user's history already: with "
-        "seen items filtered they count as misses, and by default they are not recommended.",
+        f"seen items filtered they count as misses. {by_default}",
         "**Offline numbers.** They tell how well held-out events were foreseen, not what users would do with the "
         "recommendations.",
         "**Licence and privacy of the data.** This card does not know the licence of the log. Whether the data, and "

@@ -2,16 +2,20 @@
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from grela.data.histories import Histories
+from grela.data.instants import instant
 from grela.data.vocabulary import RawId
-from grela.errors import RequestError
+from grela.errors import ConfigError, RequestError
+from grela.ops.gaps import NO_TIME
 from grela.serving.ranking import Candidates
 
 History = Sequence[RawId]
+Times = Sequence[int | float | str]
 
 # A histories asked for
 
@@ -21,30 +25,48 @@ class Asked:
     """For whom recommendations are asked, A of each.
 
     histories: dense items, int32, oldest first
+    times:     when each was met, in the unit of the log; `NO_TIME` or NaN where that was not said
     unknown:   raw items of the given history that are not in the catalogue
     users:     raw id of a known user, None for a history given as items
     """
 
     histories: list[np.ndarray]
+    times: list[np.ndarray]
     unknown: list[list[RawId]]
     users: list[RawId | None]
 
 
-def asked(who: Iterable[RawId | History], known: Histories) -> Asked:
+def asked(who: Iterable[RawId | History], times: Sequence[Times | None] | None, known: Histories) -> Asked:
     """Resolve raw ids of users and histories as lists of raw items; RequestError for an unknown user.
 
+    times: for each of `who` the times of its items, or None; a known user's are known.
     A user's id comes back as it was in the log, however it was given ("196" for 196).
     """
-    found = Asked([], [], [])
-    for place, one in enumerate(_listed(who, "who", "users or of histories")):
+    found = Asked([], [], [], [])
+    listed = _listed(who, "who", "users or of histories")
+    given = (
+        [None] * len(listed)
+        if times is None
+        else _listed(times, "times", "one list of times for each of who")
+    )
+    if len(given) != len(listed):
+        raise RequestError(f"times has {len(given)} entries for {len(listed)} of who, expected as many")
+    for place, (one, when) in enumerate(zip(listed, given, strict=True)):
         if _is_id(one):
+            if when is not None:
+                raise RequestError(
+                    f"times has times for the user {one!r}, whose times are known: give None there"
+                )
             user = int(dense_users([one], known)[0])
             found.histories.append(known[user])
+            found.times.append(known.times_of(user))
             found.unknown.append([])
             found.users.append(known.users.decode([user])[0])
         else:
-            history, unknown = _history(one, known, f"entry {place} of who")
-            found.histories.append(history)
+            dense, unknown = _history(one, known, f"entry {place} of who")
+            is_known = dense != known.catalogue.unknown
+            found.histories.append(dense[is_known].astype(np.int32))
+            found.times.append(_times(when, len(dense), known, f"entry {place} of times")[is_known])
             found.unknown.append(unknown)
             found.users.append(None)
     return found
@@ -80,13 +102,37 @@ def checked_k(k: int) -> int:
 
 
 def _history(items: Any, known: Histories, where: str) -> tuple[np.ndarray, list[RawId]]:
-    """Dense items, int32, of those that are known, and the raw ones that are not."""
+    """Dense items, and the raw ones that are not known."""
     raws = _raw_ids(items, where, "items, oldest first")
     dense = known.catalogue.encode(raws)
     unknown = [
         raw for raw, found in zip(raws, dense.tolist(), strict=True) if found == known.catalogue.unknown
     ]
-    return dense[dense != known.catalogue.unknown].astype(np.int32), unknown
+    return dense, unknown
+
+
+def _times(values: Any, count: int, known: Histories, where: str) -> np.ndarray:
+    """The times of `count` events as the log has them, in order."""
+    whole = known.times.dtype.kind == "i"
+    if values is None:
+        return np.full(count, NO_TIME if whole else np.nan, known.times.dtype)
+    listed = _listed(values, where, "times, oldest first")
+    if len(listed) != count:
+        raise RequestError(f"{where} has {len(listed)} times for {count} items, expected one for each")
+    try:
+        numbers = [
+            instant(value, f"{where}, place {at},", known.time_unit) for at, value in enumerate(listed)
+        ]
+    except ConfigError as error:
+        raise RequestError(str(error)) from error
+    for at, (before, after) in enumerate(pairwise(numbers), 1):
+        if after < before:
+            raise RequestError(
+                f"{where} goes back at place {at}, from {before} to {after}: give the oldest first"
+            )
+    if whole and any(not -(2**62) < number < 2**62 for number in numbers):
+        raise RequestError(f"{where} has a time beyond +-2^62, expected times in the unit of the log")
+    return np.array([int(number) if whole else number for number in numbers], known.times.dtype)
 
 
 def _dense_items(items: Iterable[RawId], name: str, known: Histories) -> np.ndarray:

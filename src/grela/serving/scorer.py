@@ -9,6 +9,7 @@ from torch import Tensor
 from grela.data.histories import HistoryBatch
 from grela.models.forms import TORCH, ChosenForm
 from grela.models.recgrela import RecGRELA
+from grela.ops.losses.targets import SeenItems
 from grela.ops.packing import packing
 from grela.ops.parallel import map_on_cores
 from grela.training.bounds import greedy_bounds
@@ -49,7 +50,8 @@ class ModelScorer:
     @torch.inference_mode()
     def scores(self, batch: HistoryBatch) -> np.ndarray:
         """Scores of every item for each history: float32 [B, N]."""
-        scores: np.ndarray = self.model.scores(self.hidden(batch)).cpu().numpy()
+        seen = SeenItems(*(torch.from_numpy(x) for x in (batch.items, batch.start, batch.end)))
+        scores: np.ndarray = self.model.scores(self.hidden(batch), seen).cpu().numpy()
         return scores
 
     @torch.inference_mode()
@@ -81,34 +83,48 @@ class ModelScorer:
 
     def _causal(self, batch: HistoryBatch) -> Tensor:
         if len(batch) == 1 and batch.lengths[0] > self.positions:
-            return self._in_pieces(batch[0])
+            return self._in_pieces(batch[0], batch.gaps)
         items, lengths = np.concatenate([batch[b] for b in range(len(batch))]), batch.lengths
         ends = np.cumsum(lengths)
         positions = np.arange(len(items)) - np.repeat(ends - lengths, lengths)
         segments = np.repeat(np.arange(len(lengths)), lengths)
         hidden, _ = self.model(
-            self._row(items), self._row(segments), self._row(positions), form=self.form.block
+            self._row(items),
+            self._row(segments),
+            self._row(positions),
+            form=self.form.block,
+            gaps=self._row(batch.gaps),
         )
         last: Tensor = hidden[0, torch.from_numpy(ends - 1)]
         return last
 
-    def _in_pieces(self, items: np.ndarray) -> Tensor:
+    def _in_pieces(self, items: np.ndarray, gaps: np.ndarray) -> Tensor:
         state = self.model.empty_state(1)
         for low in range(0, len(items), self.positions):
             piece = self._row(items[low : low + self.positions])
             positions = low + torch.arange(piece.shape[1], device=piece.device).unsqueeze(0)
-            hidden, state = self.model(piece, torch.zeros_like(piece), positions, state, form=self.form.block)
+            hidden, state = self.model(
+                piece,
+                torch.zeros_like(piece),
+                positions,
+                state,
+                form=self.form.block,
+                gaps=self._row(gaps[low : low + self.positions]),
+            )
         last: Tensor = hidden[:, -1]
         return last
 
     def _bidirectional(self, batch: HistoryBatch) -> Tensor:
-        items = np.concatenate([batch[b][-self.window :] for b in range(len(batch))])
+        items = np.concatenate([batch[b] for b in range(len(batch))])
+        ends = np.cumsum(batch.lengths)
+        read = np.arange(len(items)) >= np.repeat(ends - self.window, batch.lengths)
         lengths = torch.from_numpy(np.minimum(batch.lengths, self.window))
         device = self.model.embedding.weight.device
         return self.model.packed_last_hidden(
-            torch.from_numpy(items.astype(np.int64)).to(device),
+            torch.from_numpy(items[read].astype(np.int64)).to(device),
             packing(lengths).to(device),
             form=self.form.packed,
+            gaps=torch.from_numpy(batch.gaps[read].astype(np.int64)).to(device),
         )
 
     def _row(self, values: np.ndarray) -> Tensor:

@@ -147,8 +147,13 @@ def captured_steps(
     loss: Loss,
     dtype: torch.dtype,
 ) -> CapturedSteps | None:
-    """Captured steps of `plan`; None where shapes are not fixed: other plans, losses or blocks, or a huge catalogue."""
+    """Captured steps of `plan`; None where shapes are not fixed, or gaps would have to be read.
+
+    Not fixed are those of other plans, losses or blocks, of a model with `repeats`, and of a huge catalogue.
+    """
     if form.name != "triton" or config.loss != "softmax" or not isinstance(plan, WindowPlan):
+        return None
+    if model.gaps is not None or model.repeats is not None:
         return None
     items = model.config.num_items
     if block_of(items, dtype.itemsize).items < items:

@@ -47,7 +47,6 @@ from grela.training.windows import PackedRow, PackedStep
 
 METRICS = "metrics.jsonl"
 ONE_CORE_UPDATES = 4_000_000
-SELECTED_BY = "filtered/ndcg@10"
 
 Validate = Callable[[RecGRELA], Mapping[str, float]]
 
@@ -71,7 +70,7 @@ class Progress:
 class Training:
     """One training of `model` by `plan`, resumed from `folder` where a checkpoint lies there.
 
-    `validate` measures the model after each epoch and must return `SELECTED_BY` among its metrics; the weights
+    `validate` measures the model after each epoch and must return what `selected_by` names; the weights
     of the best epoch are what `run` leaves in the model. Without a `validate` the last epoch is the best.
 
     `loss` takes the place of the one that `config` names. If its gradient by the item table is sparse, set
@@ -260,12 +259,13 @@ class Training:
                 self.best_weights[name] = weight.detach().clone()
 
     def _selecting(self, metrics: Mapping[str, float]) -> float:
-        """What the best epoch has most of: the validation's `SELECTED_BY`, or the epoch without a validation."""
+        """What the best epoch has most of: the validation's `selected_by`, or the epoch without a validation."""
         if self.validate is None:
             return float(self.progress.epoch)
-        if SELECTED_BY not in metrics:
-            raise ConfigError(f"validate returned {sorted(metrics)}, expected {SELECTED_BY!r} among them")
-        return metrics[SELECTED_BY]
+        name = selected_by(self.model)
+        if name not in metrics:
+            raise ConfigError(f"validate returned {sorted(metrics)}, expected {name!r} among them")
+        return metrics[name]
 
     def _save(self) -> None:
         if self.folder is None:
@@ -308,6 +308,11 @@ class Training:
                     f"the checkpoint in {self.folder} is another model's: {name} is {there.get(name)} there and "
                     f"{here.get(name)} here; resume with the settings it was begun with, or take another folder"
                 )
+
+
+def selected_by(model: RecGRELA) -> str:
+    """The metric that selects the epoch: seen items are filtered out unless the model scores them by itself."""
+    return "filtered/ndcg@10" if model.repeats is None else "unfiltered/ndcg@10"
 
 
 def write_metrics(epochs: list[dict[str, Any]], folder: Path) -> None:

@@ -32,7 +32,9 @@ def row_loss(
     """
     device = model.embedding.weight.device
     with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-        hidden, targets, left = _predicting(model, row, rng, device, form, packed, state)
+        hidden, left = _predicting(model, row, rng, device, form, packed, state)
+    bias = None if model.repeats is None else model.repeats.bias
+    targets = Targets(row.targets.to(device), row.seen, bias)
     return loss(hidden.to(dtype), model.embedding.weight, targets, rng), left
 
 
@@ -44,21 +46,20 @@ def _predicting(
     form: BlockForm,
     packed: PackedForms,
     state: State | None,
-) -> tuple[Tensor, Targets, State | None]:
+) -> tuple[Tensor, State | None]:
     """The hidden states [P, D] that predict the row's targets, and the state that the row leaves, without its past."""
+    gaps = None if row.gaps is None else row.gaps.to(device)
     if isinstance(row, PackedRow | StreamRow):
         before = entering(row, state) if isinstance(row, StreamRow) else None
         hidden, after = model(
-            row.items.to(device), row.segments.to(device), row.positions.to(device), before, rng, form
+            row.items.to(device), row.segments.to(device), row.positions.to(device), before, rng, form, gaps
         )
         left = detached(after) if isinstance(row, StreamRow) and row.unfinished else None
-        return hidden.squeeze(0), Targets(row.targets.to(device), row.seen), left
+        return hidden.squeeze(0), left
     if isinstance(row, PrefixRow):
-        hidden = model.packed_last_hidden(row.items.to(device), row.packing.to(device), rng, packed)
-        return hidden, Targets(row.targets.to(device), row.seen), None
+        return model.packed_last_hidden(row.items.to(device), row.packing.to(device), rng, packed, gaps), None
     if isinstance(row, PrefixStep):
-        hidden = model.last_hidden(row.items.to(device), row.lengths.to(device), rng)
-        return hidden, Targets(row.targets.to(device)), None
+        return model.last_hidden(row.items.to(device), row.lengths.to(device), rng, gaps), None
     raise TypeError(f"no loss is defined for a {type(row).__name__}")
 
 
@@ -75,7 +76,12 @@ def compiled_row(
     """`share` times the softmax loss of a causal row, its gradients as a `FlatGradients` vector, and the state left."""
     before = entering(row, state) if isinstance(row, StreamRow) else None
     packed = PackedItems(
-        row.items[0], row.segments[0], row.positions[0], row.targets, row.seen if without_seen else None
+        row.items[0],
+        row.segments[0],
+        row.positions[0],
+        row.targets,
+        row.seen if without_seen or model.repeats is not None else None,
+        None if row.gaps is None else row.gaps[0],
     )
     loss, flat, after = row_gradients(
         model, packed, before or model.empty_state(1), rng, dtype=dtype, share=share

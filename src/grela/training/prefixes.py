@@ -25,18 +25,21 @@ LEAST_POSITIONS = 2_048
 class PrefixRow:
     """B prefixes one after the other in P positions, each with the item that follows it.
 
-    items [P] and `packing`, made of lengths [B] when asked for, are the model's input; targets [B] the next items;
-    `seen` what each prefix's user has met up to it, from the beginning of the history and not of the window.
+    items and gaps [P], and `packing`, made of lengths [B] when asked for, are the model's input; targets [B] the
+    next items; `seen` what each prefix's user has met up to it, from the beginning of the history on.
     """
 
-    def __init__(self, items: np.ndarray, begin: np.ndarray, start: np.ndarray, length: np.ndarray) -> None:
+    def __init__(
+        self, sequences: TrainingSequences, begin: np.ndarray, start: np.ndarray, length: np.ndarray
+    ) -> None:
         end = np.cumsum(length)
         at = np.repeat(start - (end - length), length) + np.arange(end[-1])
-        self.items: Tensor = torch.from_numpy(items[at].astype(np.int64))
+        self.items: Tensor = sequences.items_at(at)
+        self.gaps = sequences.gaps_at(at)
         self.lengths = torch.from_numpy(length)
-        self.targets = torch.from_numpy(items[start + length].astype(np.int64))
+        self.targets = sequences.items_at(start + length)
         self.seen = SeenItems(
-            torch.from_numpy(items), torch.from_numpy(begin), torch.from_numpy(start + length)
+            torch.from_numpy(sequences.items), torch.from_numpy(begin), torch.from_numpy(start + length)
         )
 
     @cached_property
@@ -65,12 +68,18 @@ class PackedPrefixes:
 class PrefixStep:
     """B prefixes [B, T] padded on the right: the plain form, which the packed one is tested and measured against."""
 
-    def __init__(self, items: np.ndarray, start: np.ndarray, length: np.ndarray) -> None:
+    def __init__(
+        self, sequences: TrainingSequences, begin: np.ndarray, start: np.ndarray, length: np.ndarray
+    ) -> None:
         at = np.minimum(start[:, None] + np.arange(length.max()), (start + length)[:, None])
         inside = np.arange(length.max()) < length[:, None]
-        self.items: Tensor = torch.from_numpy(np.where(inside, items[at], 0).astype(np.int64))
-        self.targets = torch.from_numpy(items[start + length].astype(np.int64))
+        self.items: Tensor = sequences.items_at(at) * torch.from_numpy(inside)
+        self.gaps = sequences.gaps_at(at)
+        self.targets = sequences.items_at(start + length)
         self.lengths = torch.from_numpy(length)
+        self.seen = SeenItems(
+            torch.from_numpy(sequences.items), torch.from_numpy(begin), torch.from_numpy(start + length)
+        )
 
     @property
     def events(self) -> int:
@@ -110,11 +119,10 @@ class PrefixPlan:
         begin = np.repeat(self.sequences.start, self._counts)[order]
         target = begin + 1 + self._before[order]
         rows = max(1, min(ROWS, self.batch_positions // max(self.window, LEAST_POSITIONS)))
-        items = self.sequences.items
         for low, high in zip(bounds[skip:-1].tolist(), bounds[skip + 1 :].tolist(), strict=True):
             parts = [low + part for part in dealt(length[low:high], rows)]
             yield PackedPrefixes(
-                [PrefixRow(items, begin[p], target[p] - length[p], length[p]) for p in parts]
+                [PrefixRow(self.sequences, begin[p], target[p] - length[p], length[p]) for p in parts]
             )
 
     @property

@@ -5,19 +5,51 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
+from torch import Tensor
+
+from grela.ops.losses.targets import SeenItems
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingSequences:
-    """What may be trained on: user u's events are `items[start[u]:end[u]]`, dense item ids int32."""
+    """What may be trained on: user u's events are `items[start[u]:end[u]]`, dense item ids int32.
+
+    gaps: the bucket of each event's gap (`grela.ops.gaps`), uint8 as long as `items`, for a model that reads them
+    """
 
     items: np.ndarray
     start: np.ndarray
     end: np.ndarray
+    gaps: np.ndarray | None = None
+
+    def items_at(self, at: np.ndarray) -> Tensor:
+        """The items of events [P] of the log, int64 [P]."""
+        return torch.from_numpy(self.items[at].astype(np.int64))
+
+    def gaps_at(self, at: np.ndarray) -> Tensor | None:
+        """The buckets of the gaps of events [P] of the log, int64 [P]."""
+        return None if self.gaps is None else torch.from_numpy(self.gaps[at].astype(np.int64))
 
 
 class Row(Protocol):
-    """A part of a step that can be computed by itself."""
+    """A part of a step that can be computed by itself; tensors as the plan's model takes them."""
+
+    @property
+    def items(self) -> Tensor:
+        """What the model reads."""
+
+    @property
+    def gaps(self) -> Tensor | None:
+        """The bucket of each item's gap, where the model reads gaps."""
+
+    @property
+    def targets(self) -> Tensor:
+        """The item to predict at each place with a target, int64."""
+
+    @property
+    def seen(self) -> SeenItems:
+        """What the user of each target has met before it."""
 
     @property
     def events(self) -> int:

@@ -35,6 +35,7 @@ class StreamRow:
     positions: Tensor
     targets: Tensor
     seen: SeenItems
+    gaps: Tensor | None
     continues: bool
     unfinished: bool
 
@@ -66,7 +67,7 @@ class Stream:
     begin: np.ndarray
     bounds: np.ndarray
 
-    def row(self, items: np.ndarray, low: int, high: int) -> StreamRow:
+    def row(self, sequences: TrainingSequences, low: int, high: int) -> StreamRow:
         """Places low..high-1, fewer where the stream ends before; `low` lies in the stream."""
         high = min(high, int(self.bounds[-1]))
         first = int(np.searchsorted(self.bounds, low, side="right")) - 1
@@ -74,13 +75,14 @@ class Stream:
         begin, bounds = self.begin[first:last], self.bounds[first : last + 1]
         passed = np.maximum(low - bounds[:-1], 0)
         length = np.minimum(bounds[1:], high) - bounds[:-1] - passed
-        packed = PackedRow.cut(items, begin, begin + passed, length)
+        packed = PackedRow.cut(sequences, begin, begin + passed, length)
         return StreamRow(
             packed.items,
             packed.segments,
             packed.positions + torch.from_numpy(np.repeat(passed, length)),
             packed.targets,
             packed.seen,
+            packed.gaps,
             continues=bool(passed[0] > 0),
             unfinished=bool(bounds[-1] > high),
         )
@@ -110,7 +112,7 @@ class StreamPlan:
         streams = self._streams(epoch)
         for low in range(skip * self.positions, self._steps * self.positions, self.positions):
             going = [stream for stream in streams if stream.bounds[-1] > low]
-            yield StreamStep([s.row(self.sequences.items, low, low + self.positions) for s in going])
+            yield StreamStep([s.row(self.sequences, low, low + self.positions) for s in going])
 
     @property
     def positions(self) -> int:

@@ -24,7 +24,7 @@ LEAST_POSITIONS = 512
 class PackedRow:
     """P positions of several windows, one after the other, each with the item that follows it.
 
-    items, segments, positions [1, P] are the model's input; targets [P] the next items; `seen` what each
+    items, segments, positions and gaps [1, P] are the model's input; targets [P] the next items; `seen` what each
     position's user has met up to it, from the beginning of the history and not of the window.
     """
 
@@ -33,21 +33,27 @@ class PackedRow:
     segments: Tensor
     positions: Tensor
     seen: SeenItems
+    gaps: Tensor | None
 
     @classmethod
-    def cut(cls, items: np.ndarray, begin: np.ndarray, start: np.ndarray, length: np.ndarray) -> "PackedRow":
+    def cut(
+        cls, sequences: TrainingSequences, begin: np.ndarray, start: np.ndarray, length: np.ndarray
+    ) -> "PackedRow":
         """Windows of `length` events from `start` on, of histories that begin at `begin`."""
         first = np.cumsum(length) - length
         within = np.arange(length.sum()) - np.repeat(first, length)
         at = np.repeat(start, length) + within
         return cls(
-            items=torch.from_numpy(items[at].astype(np.int64)).unsqueeze(0),
-            targets=torch.from_numpy(items[at + 1].astype(np.int64)),
+            items=sequences.items_at(at).unsqueeze(0),
+            targets=sequences.items_at(at + 1),
             segments=torch.from_numpy(np.repeat(np.arange(len(length)), length)).unsqueeze(0),
             positions=torch.from_numpy(within).unsqueeze(0),
             seen=SeenItems(
-                torch.from_numpy(items), torch.from_numpy(np.repeat(begin, length)), torch.from_numpy(at + 1)
+                torch.from_numpy(sequences.items),
+                torch.from_numpy(np.repeat(begin, length)),
+                torch.from_numpy(at + 1),
             ),
+            gaps=None if (gaps := sequences.gaps_at(at)) is None else gaps.unsqueeze(0),
         )
 
     @classmethod
@@ -64,6 +70,7 @@ class PackedRow:
                 torch.cat([row.seen.start for row in rows]),
                 torch.cat([row.seen.end for row in rows]),
             ),
+            gaps=torch.cat(gaps, 1) if (gaps := [r.gaps for r in rows if r.gaps is not None]) else None,
         )
 
     @property
@@ -108,9 +115,7 @@ class WindowPlan:
         spans = [slice(low, high) for low, high in pairwise(bounds.tolist())]
         for at in range(skip * self.rows, len(spans), self.rows):
             part = spans[at : at + self.rows]
-            yield PackedStep(
-                [PackedRow.cut(self.sequences.items, begin[s], start[s], length[s]) for s in part]
-            )
+            yield PackedStep([PackedRow.cut(self.sequences, begin[s], start[s], length[s]) for s in part])
 
     @property
     def rows(self) -> int:

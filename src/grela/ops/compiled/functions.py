@@ -43,8 +43,14 @@ class Row(ctypes.Structure):
     """`Row` of row.h."""
 
     _fields_ = (
-        *((name, _POINTER) for name in ("items", "targets", "segments", "turns", "kept")),
-        *((name, _POINTER) for name in ("history", "start", "end")),
+        *(
+            (name, _POINTER)
+            for name in ("items", "targets", "segments", "turns", "kept", "added", "by_added")
+        ),
+        *(
+            (name, _POINTER)
+            for name in ("history", "start", "end", "count_bias", "age_bias", "by_count", "by_age")
+        ),
         *((name, _SIZE) for name in ("M", "N", "tile")),
         ("rate", _REAL),
         ("seed", _SEED),

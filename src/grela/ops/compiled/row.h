@@ -10,6 +10,8 @@ struct Row {
     const int64_t *items, *targets, *segments;  // [P]: 1..N, 0..N-1, equal within a history
     const float* turns;                         // [P, D]
     const float* kept;                          // [M, P]: drop path's factors
+    const float* added;                         // [P, D]: added to the items' embeddings; null: nothing
+    float* by_added;                            // [P, D]: its gradient
     Seen seen;
     int64_t M, N, tile;  // blocks; items; positions whose logits are formed together
     double rate;         // of the embedding's dropout
@@ -23,11 +25,15 @@ struct Embedding {
     F *table, *norm, *norm_bias;
 };
 
-inline void embedded_row(const float* table, int64_t item, const RowMask& mask, int64_t D, float* out) {
-    for (int64_t c = 0; c < D; c += LANES) store(out + c, load(table + item * D + c) * mask(c));
+inline void embedded_row(const float* table, const Row& row, int64_t p, const RowMask& mask, int64_t D, float* out) {
+    const float* const of_item = table + row.items[p] * D;
+    for (int64_t c = 0; c < D; c += LANES) {
+        const Floats item = load(of_item + c);
+        store(out + c, (row.added ? item + load(row.added + p * D + c) : item) * mask(c));
+    }
 }
 
-// Adds each embedding's gradient to its item's row of the table's.
+// Adds each embedding's gradient to its item's row of the table's, and sets that of what was added to it.
 inline void embedding_grad(const Shape& s, const Row& row, const Embedding<const float>& w, const float* mean,
                            const float* scale, const float* grad, const Embedding<float>& by) {
     const Dropout dropout(row.rate, row.seed);
@@ -35,11 +41,15 @@ inline void embedding_grad(const Shape& s, const Row& row, const Embedding<const
     std::vector<float> raw(s.D), by_raw(s.D);
     for (int64_t p = 0; p < s.length; ++p) {
         const RowMask mask(dropout, p);
-        embedded_row(w.table, row.items[p], mask, s.D, raw.data());
+        embedded_row(w.table, row, p, mask, s.D, raw.data());
         normalise_row_grad(grad + p * s.D, none.data(), raw.data(), w.norm, mean[p], scale[p], s.D, by_raw.data(),
                            by.norm, by.norm_bias);
         float* const to = by.table + row.items[p] * s.D;
-        for (int64_t c = 0; c < s.D; c += LANES) store(to + c, load(to + c) + mask(c) * load(by_raw.data() + c));
+        for (int64_t c = 0; c < s.D; c += LANES) {
+            const Floats by_sum = mask(c) * load(by_raw.data() + c);
+            store(to + c, load(to + c) + by_sum);
+            if (row.added) store(row.by_added + p * s.D + c, by_sum);
+        }
     }
 }
 
@@ -65,7 +75,7 @@ double row_gradients(const Shape* shapes, const Row& row, const Embedding<const 
     const Dropout dropout(row.rate, row.seed);
     std::vector<float> raw(D);
     for (int64_t p = 0; p < P; ++p) {
-        embedded_row(w.table, row.items[p], RowMask(dropout, p), D, raw.data());
+        embedded_row(w.table, row, p, RowMask(dropout, p), D, raw.data());
         normalise_row(raw.data(), w.norm, w.norm_bias, s.norm_eps, D, xs.data() + p * D, mean + p, scale + p);
     }
     const auto inputs = [&](int64_t m) {
@@ -83,6 +93,8 @@ double row_gradients(const Shape* shapes, const Row& row, const Embedding<const 
     const double loss = softmax_loss(hidden.data(), w.table + D, row.targets, row.seen, P, row.N, D, row.tile,
                                      by_hidden, by.table + D);
     const float share = (float)row.share;
+    for (int64_t b = 0; row.seen.count_bias && b < COUNTS; ++b) row.seen.by_count[b] *= share;
+    for (int64_t b = 0; row.seen.count_bias && b < AGES; ++b) row.seen.by_age[b] *= share;
     for (int64_t i = 0; i < (row.N + 1) * D; i += LANES) store(by.table + i, share * load(by.table + i));
 
     float *grad = grads.data(), *next = grad + P * D;

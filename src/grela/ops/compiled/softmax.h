@@ -10,10 +10,50 @@
 
 // P positions, N items, D width
 
-// Position p leaves out the items history[start[p]:end[p]], counted from 1, but its target.
+// Position p has met the items history[start[p]:end[p]], counted from 1. Their logits are raised by a bias; without
+// one they are left out, but its target.
 struct Seen {
-    const int32_t* history;  // null: nothing is left out
+    const int32_t* history;  // null: met items are as others
     const int64_t *start, *end;
+    const float *count_bias, *age_bias;  // [COUNTS], [AGES]: of buckets of how often and how many events ago; or null
+    float *by_count, *by_age;            // their gradients, added to
+};
+
+constexpr int64_t COUNTS = 16, AGES = 48;
+
+// floor(2 log2 x), or the last bucket.
+inline int half_octave(uint64_t x, int64_t buckets) {
+    const int octave = 63 - __builtin_clzll(x);
+    return (int)std::min<int64_t>(2 * octave + (x * x >= (uint64_t)2 << 2 * octave), buckets - 1);
+}
+
+// The items that a position has met, once each.
+class Met {
+  public:
+    struct Item {
+        int32_t column, count, age;  // 0..N-1, and buckets
+    };
+
+    explicit Met(int64_t N) : met_at(N + 1, -1), counts(N + 1) {}
+
+    const std::vector<Item>& before(const Seen& seen, int64_t p) {
+        items.clear();
+        for (int64_t e = seen.end[p] - 1; e >= seen.start[p]; --e) {
+            const int32_t item = seen.history[e];
+            if (met_at[item] != p) {
+                met_at[item] = p;
+                counts[item] = 0;
+                items.push_back({item - 1, 0, half_octave(seen.end[p] - e, AGES)});
+            }
+            ++counts[item];
+        }
+        for (Item& item : items) item.count = half_octave(counts[item.column + 1], COUNTS);
+        return items;
+    }
+
+  private:
+    std::vector<int64_t> met_at, counts;
+    std::vector<Item> items;
 };
 
 // A row of logits, padded by -inf to a multiple of 16, becomes softmax - onehot(target) as T; returns its loss.
@@ -59,6 +99,7 @@ double softmax_loss(const T* hidden, const float* weight, const int64_t* targets
     std::fill(down.begin() + N / PER_WORD<T> * D, down.end(), 0u);
     pack_weight<T>(weight, N, D, down.data());
     float* const row = logits.data();
+    Met met(seen.count_bias ? N : 0);
 
     double loss = 0;
     for (int64_t low = 0; low < P; low += tile) {
@@ -68,13 +109,25 @@ double softmax_loss(const T* hidden, const float* weight, const int64_t* targets
         for (int64_t p = 0; p < n; ++p) {
             float* const at = row + p * padded;
             const int64_t target = targets[low + p];
+            T* const by = gradient.data() + p * padded;
             std::fill(at + N, at + padded, -INFINITY);
+            if (seen.count_bias) {
+                const auto& items = met.before(seen, low + p);
+                for (const Met::Item& i : items) at[i.column] += seen.count_bias[i.count] + seen.age_bias[i.age];
+                loss += softmax_row(at, padded, target, by);
+                for (const Met::Item& i : items) {
+                    const float by_logit = scalar(by[i.column]);
+                    seen.by_count[i.count] += by_logit;
+                    seen.by_age[i.age] += by_logit;
+                }
+                continue;
+            }
             if (seen.history) {
                 const float aim = at[target];
                 for (int64_t e = seen.start[low + p]; e < seen.end[low + p]; ++e) at[seen.history[e] - 1] = -INFINITY;
                 at[target] = aim;
             }
-            loss += softmax_row(at, padded, target, gradient.data() + p * padded);
+            loss += softmax_row(at, padded, target, by);
         }
         product<T>(n, D, words<T>(padded), rows_of(gradient.data(), padded), down.data(), D,
                    [=](int64_t p, int64_t c, Floats sums) { store(grad_hidden + (low + p) * D + c, sums); });

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from grela.ops.compiled.functions import addresses, kernel
+from grela.ops.losses.softmax import seen_of
 from grela.ops.losses.softmax import softmax as torch_softmax
-from grela.ops.losses.targets import SeenItems, Targets
-from grela.ops.losses.without_seen import seen_of
+from grela.ops.losses.targets import RepeatBias, SeenItems, Targets
 from grela.ops.losses.without_seen import softmax_without_seen as torch_softmax_without_seen
 
 # P positions, D width, N items
@@ -23,14 +23,16 @@ def softmax(hidden: Tensor, weight: Tensor, targets: Targets, rng: torch.Generat
     """`grela.ops.losses.softmax.softmax`, with logits in float32 whatever the products are formed in."""
     if not fits(weight):
         return torch_softmax(hidden, weight, targets, rng)
-    return _loss(hidden, weight, targets.items, None)
+    return _loss(
+        hidden, weight, targets.items, None if targets.bias is None else seen_of(targets), targets.bias
+    )
 
 
 def softmax_without_seen(hidden: Tensor, weight: Tensor, targets: Targets, rng: torch.Generator) -> Tensor:
     """`grela.ops.losses.without_seen.softmax_without_seen`, as `softmax`."""
     if not fits(weight):
         return torch_softmax_without_seen(hidden, weight, targets, rng)
-    return _loss(hidden, weight, targets.items, seen_of(targets))
+    return _loss(hidden, weight, targets.items, seen_of(targets), None)
 
 
 def fits(weight: Tensor) -> bool:
@@ -38,14 +40,26 @@ def fits(weight: Tensor) -> bool:
     return len(weight) * TILE <= MOST_LOGITS and weight.shape[1] % 16 == 0
 
 
-def _loss(hidden: Tensor, weight: Tensor, items: Tensor, seen: SeenItems | None) -> Tensor:
-    loss: Tensor = _CompiledSoftmax.apply(hidden, weight, items, seen)  # type: ignore[no-untyped-call]
+def _loss(
+    hidden: Tensor, weight: Tensor, items: Tensor, seen: SeenItems | None, bias: RepeatBias | None
+) -> Tensor:
+    loss: Tensor = _CompiledSoftmax.apply(  # type: ignore[no-untyped-call]
+        hidden, weight, *(bias or (None, None)), items, seen
+    )
     return loss
 
 
 class _CompiledSoftmax(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, items: Tensor, seen: SeenItems | None) -> Tensor:
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        by_count: Tensor | None,
+        by_age: Tensor | None,
+        items: Tensor,
+        seen: SeenItems | None,
+    ) -> Tensor:
         P, D = hidden.shape
         N = len(weight) - 1
         if P and not 1 <= int(items.min()) <= int(items.max()) <= N:
@@ -53,12 +67,14 @@ class _CompiledSoftmax(torch.autograd.Function):
         hidden, weight = hidden.contiguous(), weight.contiguous()
         targets = items - 1
         grad_hidden, grad_weight = torch.empty_like(hidden), torch.zeros_like(weight)
-        left_out = (None, None, None) if seen is None else (seen.history, seen.start, seen.end)
+        met = (None, None, None) if seen is None else (seen.history, seen.start, seen.end)
+        bias = [part for part in (by_count, by_age) if part is not None]
+        grad_bias = [torch.zeros_like(part) for part in bias]
         loss = kernel("softmax_loss", hidden.dtype)(
             hidden.data_ptr(),
             weight[1:].data_ptr(),
             targets.data_ptr(),
-            addresses(left_out),
+            addresses((*met, *(bias or (None, None)), *(grad_bias or (None, None)))),
             P,
             N,
             D,
@@ -66,12 +82,12 @@ class _CompiledSoftmax(torch.autograd.Function):
             grad_hidden.data_ptr(),
             grad_weight[1:].data_ptr(),
         )
-        ctx.save_for_backward(grad_hidden, grad_weight)
+        ctx.save_for_backward(grad_hidden, grad_weight, *grad_bias)
         ctx.positions = P
         return torch.tensor(loss / P, dtype=torch.float32)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        grad_hidden, grad_weight = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         scale = grads[0] / ctx.positions
-        return grad_hidden.mul_(scale), grad_weight.mul_(scale), None, None
+        by_hidden, by_weight, *by_bias = (gradient.mul_(scale) for gradient in ctx.saved_tensors)
+        return by_hidden, by_weight, *(by_bias or (None, None)), None, None

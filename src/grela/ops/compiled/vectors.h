@@ -38,6 +38,17 @@ INLINE Floats load(const bfloat16* from) {
     return (Floats)(__builtin_convertvector(bits, Words) << 16);
 }
 
+INLINE float scalar(float x) { return x; }
+
+INLINE float scalar(bfloat16 x) {
+    uint16_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    const uint32_t word = (uint32_t)bits << 16;
+    float wide;
+    std::memcpy(&wide, &word, sizeof wide);
+    return wide;
+}
+
 // Rounds to the nearest, ties to even, as PyTorch does.
 INLINE void store(bfloat16* to, Floats x) {
 #ifdef __AVX512BF16__

@@ -1,6 +1,8 @@
 """Full-catalogue softmax cross-entropy: the definition, and in blocks of positions and of items.
 
-loss = mean over p of -log( exp(h_p . w_target(p)) / sum over all items i of exp(h_p . w_i) )
+    loss = mean over p of -log( exp(s_p(target(p))) / sum over all items i of exp(s_p(i)) ),  s_p(i) = h_p . w_i
+
+Where the targets have a `bias`, it is repeat-aware: s_p(i) is raised by the bias of an item that p's user has met.
 """
 
 from collections.abc import Callable
@@ -10,14 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from grela.ops.losses.targets import SeenItems, Targets
+from grela.ops.losses.seen_logits import LeftOut, Raised, SeenLogits
+from grela.ops.losses.targets import RepeatBias, SeenItems, Targets
+from grela.ops.repeats import met_before
 
 # P positions, D width, N items; p and n of them in one block
 
 LOGITS_BYTES = 64_000_000
 MOST_POSITIONS = 512
 LEAST_POSITIONS = 64
-PAIRS = 1_000_000
 
 LossAndGradient = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """From logits [p, N], which it may overwrite, and targets [p] in 0..N-1: the summed loss, its gradient [p, N].
@@ -36,8 +39,11 @@ class Block(NamedTuple):
 def naive_softmax(hidden: Tensor, weight: Tensor, targets: Targets, rng: torch.Generator) -> Tensor:
     """The definition; hidden [P, D], weight [N+1, D] with padding in row 0. Draws nothing from `rng`."""
     logits_PN = hidden @ weight[1:].T
-    wide = torch.promote_types(logits_PN.dtype, torch.float32)
-    return cross_entropy(logits_PN.to(wide), targets.items - 1)
+    logits_PN = logits_PN.to(_wide(logits_PN))
+    if targets.bias is not None:
+        met = met_before(seen_of(targets), 0, len(hidden), len(weight) - 1).to(hidden.device)
+        logits_PN = logits_PN.index_put((met.position, met.item - 1), met.bias(targets.bias), accumulate=True)
+    return cross_entropy(logits_PN, targets.items - 1)
 
 
 def softmax(
@@ -56,23 +62,38 @@ def softmax(
     takes two passes, one for the normaliser and one for the gradient; `loss_and_gradient` (by default the
     one of this file) is used for blocks of all items only. Backward may run once, as for any loss.
     """
-    return full_softmax(hidden, weight, targets.items, None, block, loss_and_gradient)
+    seen = None if targets.bias is None else seen_of(targets)
+    return full_softmax(hidden, weight, targets.items, seen, targets.bias, block, loss_and_gradient)
 
 
 def full_softmax(
     hidden: Tensor,
     weight: Tensor,
     items: Tensor,
-    excluded: SeenItems | None,
+    seen: SeenItems | None,
+    bias: RepeatBias | None,
     block: Block | None,
     loss_and_gradient: LossAndGradient | None,
 ) -> Tensor:
-    """`softmax` in which no position has its `excluded` items as candidates, save its target."""
+    """`softmax` that raises what was `seen` by `bias`; without a bias it is no candidate, save as a target."""
     block = block or block_of(len(weight) - 1, hidden.element_size())
     loss: Tensor = _FullSoftmax.apply(  # type: ignore[no-untyped-call]
-        hidden, weight, items - 1, excluded, block, loss_and_gradient or softmax_loss_and_gradient
+        hidden,
+        weight,
+        *(bias or (None, None)),
+        items - 1,
+        seen,
+        block,
+        loss_and_gradient or softmax_loss_and_gradient,
     )
     return loss
+
+
+def seen_of(targets: Targets) -> SeenItems:
+    """What the positions have seen; raises ValueError where the targets do not say."""
+    if targets.seen is None:
+        raise ValueError("the targets do not say what was seen before them; this loss needs targets.seen")
+    return targets.seen
 
 
 def block_of(num_items: int, element_size: int) -> Block:
@@ -90,41 +111,52 @@ class _FullSoftmax(torch.autograd.Function):
         ctx: Any,
         hidden: Tensor,
         weight: Tensor,
+        by_count: Tensor | None,
+        by_age: Tensor | None,
         targets: Tensor,
-        excluded: SeenItems | None,
+        seen_items: SeenItems | None,
         block: Block,
         loss_and_gradient: LossAndGradient,
     ) -> Tensor:
+        bias = grad_bias = None
+        if by_count is not None and by_age is not None:
+            bias = RepeatBias(by_count, by_age)
+            grad_bias = RepeatBias(torch.zeros_like(by_count), torch.zeros_like(by_age))
+        num_items = len(weight) - 1
         total = hidden.new_zeros((), dtype=_wide(hidden))
         grad_hidden, grad_weight = torch.zeros_like(hidden), torch.zeros_like(weight)
-        whole = block.items >= len(weight) - 1
+        whole = block.items >= num_items
         weight = weight[1:].to(hidden.dtype) if whole else weight[1:]
         for start in range(0, len(hidden), block.positions):
             part = slice(start, start + block.positions)
             h, t = hidden[part], targets[part]
-            seen = None if excluded is None else _Seen(excluded, start, len(h), t)
+            seen: SeenLogits | None = None
+            if seen_items is not None and bias is not None and grad_bias is not None:
+                seen = Raised(seen_items, start, len(h), num_items, bias, grad_bias)
+            elif seen_items is not None:
+                seen = LeftOut(seen_items, start, t)
             out = grad_hidden[part], grad_weight[1:]
             if whole:
                 total += _all_items(h, weight, t, seen, loss_and_gradient, *out)
             else:
                 total += _in_item_blocks(h, weight, t, seen, block.items, *out)
-        ctx.save_for_backward(grad_hidden, grad_weight)
+        ctx.save_for_backward(grad_hidden, grad_weight, *(grad_bias or ()))
         ctx.positions = len(hidden)
         return total / len(hidden)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
-        grad_hidden, grad_weight = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         scale = grads[0] / ctx.positions
         # In place: at ten million items a second table would not fit. A second backward is refused by autograd.
-        return grad_hidden.mul_(scale), grad_weight.mul_(scale), None, None, None, None
+        by_hidden, by_weight, *by_bias = (gradient.mul_(scale) for gradient in ctx.saved_tensors)
+        return by_hidden, by_weight, *(by_bias or (None, None)), None, None, None, None
 
 
 def _all_items(
     hidden: Tensor,
     weight: Tensor,
     targets: Tensor,
-    seen: "_Seen | None",
+    seen: SeenLogits | None,
     loss_and_gradient: LossAndGradient,
     grad_hidden: Tensor,
     grad_weight: Tensor,
@@ -132,8 +164,10 @@ def _all_items(
     """The summed loss of some positions, and its gradients: by hidden into, by weight on top of the last two."""
     logits_pN = hidden @ weight.T
     if seen is not None:
-        seen.mask(logits_pN, 0)
+        seen.change(logits_pN, 0)
     loss, grad_logits = loss_and_gradient(logits_pN, targets)
+    if seen is not None:
+        seen.collect(grad_logits, 0)
     torch.mm(grad_logits, weight, out=grad_hidden)
     grad_weight += grad_logits.T @ hidden
     return loss
@@ -143,7 +177,7 @@ def _in_item_blocks(
     hidden: Tensor,
     weight: Tensor,
     targets: Tensor,
-    seen: "_Seen | None",
+    seen: SeenLogits | None,
     size: int,
     grad_hidden: Tensor,
     grad_weight: Tensor,
@@ -163,41 +197,19 @@ def _in_item_blocks(
         gradient = _logits(hidden, w, seen, low).to(wide).sub_(normaliser[:, None]).exp_().to(hidden.dtype)
         here = ((targets >= low) & (targets < low + size)).nonzero().squeeze(1)
         gradient[here, targets[here] - low] -= 1
+        if seen is not None:
+            seen.collect(gradient, low)
         grad += gradient @ w
         grad_weight[low : low + size] += gradient.T @ hidden
     grad_hidden.copy_(grad)
     return (normaliser - target_logit).sum()
 
 
-def _logits(hidden: Tensor, weight: Tensor, seen: "_Seen | None", low: int) -> Tensor:
+def _logits(hidden: Tensor, weight: Tensor, seen: SeenLogits | None, low: int) -> Tensor:
     logits = hidden @ weight.to(hidden.dtype).T
     if seen is not None:
-        seen.mask(logits, low)
+        seen.change(logits, low)
     return logits
-
-
-class _Seen:
-    """Where a block of positions has no candidates."""
-
-    def __init__(self, seen: SeenItems, start: int, count: int, targets: Tensor) -> None:
-        self.seen, self.start, self.targets = seen, start, targets
-        self.lengths = (seen.end - seen.start)[start : start + count].tolist()
-
-    def mask(self, logits: Tensor, low: int) -> None:
-        """Set the logits of seen items to -inf, at most `PAIRS` or one position at a time; column 0 is item low."""
-        first = 0
-        while first < len(self.lengths):
-            last, count = first + 1, self.lengths[first]
-            while last < len(self.lengths) and count + self.lengths[last] <= PAIRS:
-                count += self.lengths[last]
-                last += 1
-            # What was seen may lie on another device, where the whole log is.
-            pairs = self.seen.pairs(self.start + first, self.start + last)
-            position, item = (x.to(logits.device) for x in pairs)
-            position, item = position + first, item - 1
-            out = (item != self.targets[position]) & (item >= low) & (item < low + logits.shape[1])
-            logits[position[out], item[out] - low] = -torch.inf
-            first = last
 
 
 def softmax_loss_and_gradient(logits_pN: Tensor, targets_p: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,12 +1,15 @@
 """What a loss is asked to predict, and the form that every loss has."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 # P positions, D width, N items, E events of all histories
+
+PAIRS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,17 +31,37 @@ class SeenItems:
         within = torch.arange(len(position), device=start.device) - (length.cumsum(0) - length)[position]
         return position, self.history[start[position] + within].long()
 
+    def pieces(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """Positions first..last-1 in parts of at most `PAIRS` pairs, or of one position."""
+        lengths = (self.end - self.start)[first:last].tolist()
+        low, count = first, 0
+        for position, length in enumerate(lengths, first):
+            if position > low and count + length > PAIRS:
+                yield low, position
+                low, count = position, 0
+            count += length
+        if last > low:
+            yield low, last
+
     def to(self, device: torch.device) -> "SeenItems":
         """The same on `device`."""
         return SeenItems(self.history.to(device), self.start.to(device), self.end.to(device))
 
 
+class RepeatBias(NamedTuple):
+    """What is added to the score of an item seen before, by its buckets of `grela.ops.repeats`."""
+
+    by_count: Tensor
+    by_age: Tensor
+
+
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """The item that follows each position, int64 [P] in 1..N, and what was seen before it where that is known."""
+    """The item that follows each position, int64 [P] in 1..N; what was seen before it; what is added to seen items."""
 
     items: Tensor
     seen: SeenItems | None = None
+    bias: RepeatBias | None = None
 
 
 Loss = Callable[[Tensor, Tensor, Targets, torch.Generator], Tensor]

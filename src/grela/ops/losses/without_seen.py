@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from grela.ops.losses.softmax import Block, LossAndGradient, full_softmax
-from grela.ops.losses.targets import SeenItems, Targets
+from grela.ops.losses.softmax import Block, LossAndGradient, full_softmax, seen_of
+from grela.ops.losses.targets import Targets
 
 
 def naive_softmax_without_seen(
@@ -39,13 +39,4 @@ def softmax_without_seen(
     loss_and_gradient: LossAndGradient | None = None,
 ) -> Tensor:
     """`naive_softmax_without_seen` in blocks, as `softmax`."""
-    return full_softmax(hidden, weight, targets.items, seen_of(targets), block, loss_and_gradient)
-
-
-def seen_of(targets: Targets) -> SeenItems:
-    """What the positions have seen; raises ValueError where the targets do not say."""
-    if targets.seen is None:
-        raise ValueError(
-            "the targets do not say what was seen before them; softmax_without_seen needs targets.seen"
-        )
-    return targets.seen
+    return full_softmax(hidden, weight, targets.items, seen_of(targets), None, block, loss_and_gradient)

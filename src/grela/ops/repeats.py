@@ -1,0 +1,61 @@
+"""What a repeat-aware softmax knows of the items a history holds: how often each occurred, and how long ago.
+
+Counts and ages fall into buckets half an octave wide: 1; 2; 3; 4-5; 6-7; 8-11; 12-15; ... An age is counted in
+events: that of the last event is 1. No number falls into bucket 1.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from grela.ops.losses.targets import RepeatBias, SeenItems
+
+# P positions, R pairs of a position and an item that it has met, N items
+
+COUNTS = 16
+AGES = 48
+
+
+class Met(NamedTuple):
+    """Each position's met items, once each, int64 [R]: the position, the item, and the buckets of count and age."""
+
+    position: Tensor
+    item: Tensor
+    counts: Tensor
+    ages: Tensor
+
+    def to(self, device: torch.device) -> "Met":
+        """The same on `device`."""
+        return Met(*(column.to(device) for column in self))
+
+    def bias(self, bias: RepeatBias) -> Tensor:
+        """What each pair's score is raised by, [R]."""
+        return bias.by_count[self.counts] + bias.by_age[self.ages]
+
+
+def half_octave(x: Tensor, buckets: int) -> Tensor:
+    """floor(2 log2 x), exactly, of whole numbers x from 1 to 2^30, or the last bucket: int64 in 0..buckets - 1."""
+    octave = torch.frexp(x.double()).exponent.long() - 1
+    return (2 * octave + (x * x >= 2 << 2 * octave)).clamp(max=buckets - 1)
+
+
+def met_before(seen: SeenItems, first: int, last: int, num_items: int) -> Met:
+    """What positions first..last-1 have met; positions count from `first`."""
+    parts = [_met(seen, low, high, num_items) for low, high in seen.pieces(first, last)]
+    for part, (low, _) in zip(parts, seen.pieces(first, last), strict=True):
+        part.position.add_(low - first)
+    return Met(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+
+def _met(seen: SeenItems, first: int, last: int, num_items: int) -> Met:
+    position, item = seen.pairs(first, last)
+    length = (seen.end - seen.start)[first:last]
+    within = torch.arange(len(position), device=position.device) - (length.cumsum(0) - length)[position]
+    key, inverse, count = torch.unique(
+        position * (num_items + 1) + item, return_inverse=True, return_counts=True
+    )
+    latest = torch.zeros_like(key).scatter_reduce(0, inverse, within, "amax")
+    position, item = key // (num_items + 1), key % (num_items + 1)
+    age = length[position] - latest
+    return Met(position, item, half_octave(count, COUNTS), half_octave(age, AGES))
