@@ -23,8 +23,8 @@ from grela.training.listener import Listener
 from grela.training.loop import Training
 from grela.training.precision import product_dtype
 from grela.training.prefixes import PrefixPlan
-from grela.training.repeat_rate import repeat_log_odds
 from grela.training.sequences import Plan, TrainingSequences
+from grela.training.statistics import gap_counts, repeat_log_odds
 from grela.training.streams import StreamPlan
 from grela.training.windows import WindowPlan
 
@@ -44,6 +44,8 @@ def train(
     model = RecGRELA(replace(config.model, num_items=histories.num_items), rng=rng)
     if model.repeats is not None:
         model.repeats.start_at(repeat_log_odds(plan.sequences, histories.num_items))
+    if model.next_gap is not None:
+        model.next_gap.divide(gap_counts(plan.sequences))
     model = model.to(device)
     training = Training(
         model,
@@ -91,7 +93,7 @@ def training_plan(split: Split, config: Config) -> Plan:
     """The steps of each epoch over the split's training events."""
     settings, histories = config.training, split.histories
     start = histories.offsets[:-1]
-    gaps = gap_buckets(histories.times, start) if config.model.gaps else None
+    gaps = gap_buckets(histories.times, start) if config.model.gaps or config.model.next_gaps else None
     sequences = TrainingSequences(histories.items, start, start + split.train_end, gaps)
     causal = StreamPlan if settings.histories == "carried" else WindowPlan
     plan = causal if config.model.form == "causal" else PrefixPlan

@@ -38,6 +38,7 @@ class PackedItems(NamedTuple):
     targets: Tensor
     seen: SeenItems | None = None
     gaps: Tensor | None = None
+    next_gaps: Tensor | None = None
 
 
 class FlatGradients:
@@ -97,8 +98,14 @@ def row_gradients(
     bias = (None,) * 2 if row.seen is None or model.repeats is None else model.repeats.bias
     by_bias = (None if part is None else by[id(part)] for part in bias)
     arrays = (row.items, targets, row.segments, turns, kept, added, by_added, *seen, *bias, *by_bias)
+    classes: Tensor | None = None
+    mixture: tuple[Tensor | None, ...] = (None,) * 4
+    K = 0
+    if (next_gap := model.next_gap) is not None:
+        classes, K = next_gap.classes(row.next_gaps), model.config.next_gaps
+        mixture = (next_gap.when, next_gap.maps, by[id(next_gap.when)], by[id(next_gap.maps)])
     numbers = (M, N, TILE, model.config.dropout, seeds[-1], share / P)
-    given = Row(*(None if x is None else x.data_ptr() for x in arrays), *numbers)
+    given = Row(*_at(*arrays, classes), K, *_at(*mixture), *numbers)
     embedding = (model.embedding.weight, model.norm.weight, model.norm.bias)
     weights = [weight for block in model.each_block() for weight in weights_of(block)]
     loss = kernel("row_gradients", dtype)(
@@ -122,6 +129,10 @@ def sum_of_rows(tables: list[tuple[nn.Embedding, Tensor]]) -> Tensor | None:
     with torch.no_grad():
         parts = [table(index) for table, index in tables]
     return functools.reduce(torch.add, parts) if parts else None
+
+
+def _at(*arrays: Tensor | None) -> list[int | None]:
+    return [None if array is None else array.data_ptr() for array in arrays]
 
 
 def _shapes(model: RecGRELA, P: int, seeds: list[int]) -> ctypes.Array[Shape]:

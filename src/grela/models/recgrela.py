@@ -2,9 +2,10 @@
 
     E_t   = LayerNorm(Dropout(Embedding[item_t] + Gap[log(time_t - time_t-1)]))
     X     = block_M( ... block_1(E))
-    score = X_t . Embedding[i] + [i met before] bias(how often, how long ago)     tied weights
+    score = X_t . Embedding[i]                       for every item i: tied weights
 
-Gaps and the bias are ours, and can be switched off.
+Ours, and each can be switched off: the gap's embedding; a bias on the scores of items met before
+(`grela.nn.repeats`); scores that are a mixture over when the next event comes (`grela.nn.next_gap`).
 
 The causal form attends to s <= t. It trains on every position of a history in one pass, and streams: a
 history's state is, per layer, the sums S and z of linear attention and the last values of the short
@@ -21,12 +22,14 @@ from grela.errors import ConfigError
 from grela.nn.attention import GatedLinearAttention, LayerState
 from grela.nn.block import LAYER_NORM_EPS, PACKED, Block, BlockForm, PackedForms
 from grela.nn.init import initialise
+from grela.nn.next_gap import NextGap
 from grela.nn.repeats import Repeats
 from grela.ops.dropout import dropout
 from grela.ops.gaps import BUCKETS, UNKNOWN
 from grela.ops.linear_attention import EPS, empty_state
 from grela.ops.losses.targets import SeenItems
 from grela.ops.packing import Packing
+from grela.ops.repeats import Met, met_before
 from grela.ops.rotary import rotation
 
 # B batch, T time, D width, N items, M layers
@@ -40,7 +43,8 @@ class RecGRELAConfig:
 
     `num_items` is N, without padding; it stays 0 until the catalogue is known.
     `gaps` adds an embedding of the time since the event before to an item's own; `repeats` a learned bias to the
-    scores of items met before, see `grela.nn.repeats`; the paper has neither.
+    scores of items met before, see `grela.nn.repeats`; `next_gaps` is the number of classes of the gap to the next
+    event over which scores are a mixture, see `grela.nn.next_gap`, or 0. The paper has none of them.
     `learned_positions` is the length of a table of absolute position embeddings, 0 for none (the paper);
     positions past its end share the last entry.
     """
@@ -58,6 +62,7 @@ class RecGRELAConfig:
     gate: bool = True
     gaps: bool = True
     repeats: bool = True
+    next_gaps: int = 4
     learned_positions: int = 0
 
     def __post_init__(self) -> None:
@@ -73,6 +78,8 @@ class RecGRELAConfig:
         for name in ("dropout", "drop_path"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 0 and less than 1")
+        if self.next_gaps < 0 or self.next_gaps == 1:
+            raise ConfigError(f"next_gaps is {self.next_gaps}, expected 0 (none) or at least 2 classes")
         if self.learned_positions < 0:
             raise ConfigError(
                 f"learned_positions is {self.learned_positions}, expected 0 (none) or a table's length"
@@ -103,6 +110,7 @@ class RecGRELA(nn.Module):
             )
             self.gaps = nn.Embedding(BUCKETS, config.width) if config.gaps else None
             self.repeats = Repeats() if config.repeats else None
+            self.next_gap = NextGap(config.width, config.next_gaps) if config.next_gaps else None
             self.norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
             self.blocks = nn.ModuleList(_block(config, eps) for _ in range(config.layers))
         self.to_empty(device=rng.device)
@@ -195,16 +203,28 @@ class RecGRELA(nn.Module):
     def scores(self, hidden: Tensor, seen: SeenItems | None = None) -> Tensor:
         """Scores [B, N] of items 1..N for hidden states [B, D]; column j is item j + 1.
 
-        `seen` says what each history holds, which a model with `repeats` must know: ConfigError without it.
+        They are logits, or with `next_gaps` logarithms of probabilities. `seen` says what each history holds,
+        which a model with `repeats` must know: ConfigError without it.
         """
-        scores = hidden @ self.item_weights.T
-        if self.repeats is None:
-            return scores
-        if seen is None:
-            raise ConfigError(
-                "this model scores items of the history by a bias of their own: say what was seen"
-            )
-        return self.repeats.raised(scores, seen)
+        met = None
+        if self.repeats is not None:
+            if seen is None:
+                raise ConfigError("this model has a bias for items of the history: say what was seen")
+            met = met_before(seen, 0, len(hidden), self.config.num_items).to(hidden.device)
+        if self.next_gap is None:
+            return self._logits(hidden, met)
+        total = torch.full((), -torch.inf, device=hidden.device)
+        for number, log_when_B in enumerate(self.next_gap.log_probabilities(hidden).unbind(1)):
+            classes_B = torch.full_like(log_when_B, number, dtype=torch.int64)
+            logits_BN = self._logits(self.next_gap.mapped(hidden, classes_B), met)
+            total = torch.logaddexp(total, logits_BN.log_softmax(-1) + log_when_B.unsqueeze(1))
+        return total
+
+    def _logits(self, hidden: Tensor, met: Met | None) -> Tensor:
+        logits_BN = hidden @ self.item_weights.T
+        if self.repeats is not None and met is not None:
+            self.repeats.raise_met(logits_BN, met)
+        return logits_BN
 
     @property
     def item_weights(self) -> Tensor:

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import nn
 
+from grela.nn.next_gap import NextGap
 from grela.nn.repeats import Repeats
 
 WEIGHT_STD = 0.02
@@ -30,6 +31,8 @@ def initialise(model: nn.Module, rng: torch.Generator) -> None:
             module.weight.uniform_(-bound, bound, generator=rng)
             if module.bias is not None:
                 module.bias.uniform_(-bound, bound, generator=rng)
+        elif isinstance(module, NextGap):
+            module.draw(WEIGHT_STD, rng)
         elif isinstance(module, Repeats):
             module.start_at(0.0)
         elif next(module.parameters(recurse=False), None) is not None:

@@ -10,8 +10,8 @@ arXiv 1812.02646), here as one term of one softmax, so that what recalling gains
 import torch
 from torch import Tensor, nn
 
-from grela.ops.losses.targets import RepeatBias, SeenItems
-from grela.ops.repeats import AGES, COUNTS, met_before
+from grela.ops.losses.targets import RepeatBias
+from grela.ops.repeats import AGES, COUNTS, Met
 
 # B histories, N items
 
@@ -30,13 +30,11 @@ class Repeats(nn.Module):
         return RepeatBias(self.by_count, self.by_age)
 
     def start_at(self, bias: float) -> None:
-        """Raise every met item alike; see `grela.training.repeat_rate`."""
+        """Raise every met item alike; see `grela.training.statistics`."""
         with torch.no_grad():
             self.by_count.fill_(bias)
             self.by_age.zero_()
 
-    def raised(self, scores: Tensor, seen: SeenItems) -> Tensor:
-        """Scores [B, N] of items 1..N, those of each history's items raised in place."""
-        met = met_before(seen, 0, len(scores), scores.shape[1]).to(scores.device)
+    def raise_met(self, scores: Tensor, met: Met) -> None:
+        """Raise the scores [B, N] of items 1..N in place where the history has met the item."""
         scores[met.position, met.item - 1] += met.bias(self.bias).to(scores)
-        return scores

@@ -153,7 +153,7 @@ def captured_steps(
     """
     if form.name != "triton" or config.loss != "softmax" or not isinstance(plan, WindowPlan):
         return None
-    if model.gaps is not None or model.repeats is not None:
+    if model.gaps is not None or model.repeats is not None or model.next_gap is not None:
         return None
     items = model.config.num_items
     if block_of(items, dtype.itemsize).items < items:

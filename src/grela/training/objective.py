@@ -25,7 +25,7 @@ def row_loss(
     packed: PackedForms = PACKED,
     state: State | None = None,
 ) -> tuple[Tensor, State | None]:
-    """Mean `loss` of the row's targets, and the state of a history that the row leaves unfinished.
+    """Mean `loss` of the row's targets, plus that of when they came, and the state of a history left unfinished.
 
     `state` is what the row before left, where this one goes on. Products in `dtype`, sums in float32; `form`
     computes the blocks of a causal model, `packed` those of a bidirectional one.
@@ -33,9 +33,14 @@ def row_loss(
     device = model.embedding.weight.device
     with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
         hidden, left = _predicting(model, row, rng, device, form, packed, state)
+    hidden, of_classes = hidden.to(dtype), torch.zeros((), device=device)
+    if model.next_gap is not None:
+        classes = model.next_gap.classes(None if row.next_gaps is None else row.next_gaps.to(device))
+        of_classes = model.next_gap.loss(hidden, classes)
+        hidden = model.next_gap.mapped(hidden, classes)
     bias = None if model.repeats is None else model.repeats.bias
     targets = Targets(row.targets.to(device), row.seen, bias)
-    return loss(hidden.to(dtype), model.embedding.weight, targets, rng), left
+    return loss(hidden, model.embedding.weight, targets, rng) + of_classes, left
 
 
 def _predicting(
@@ -82,6 +87,7 @@ def compiled_row(
         row.targets,
         row.seen if without_seen or model.repeats is not None else None,
         None if row.gaps is None else row.gaps[0],
+        row.next_gaps,
     )
     loss, flat, after = row_gradients(
         model, packed, before or model.empty_state(1), rng, dtype=dtype, share=share

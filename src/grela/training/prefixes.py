@@ -36,6 +36,7 @@ class PrefixRow:
         at = np.repeat(start - (end - length), length) + np.arange(end[-1])
         self.items: Tensor = sequences.items_at(at)
         self.gaps = sequences.gaps_at(at)
+        self.next_gaps = sequences.gaps_at(start + length)
         self.lengths = torch.from_numpy(length)
         self.targets = sequences.items_at(start + length)
         self.seen = SeenItems(
@@ -75,6 +76,7 @@ class PrefixStep:
         inside = np.arange(length.max()) < length[:, None]
         self.items: Tensor = sequences.items_at(at) * torch.from_numpy(inside)
         self.gaps = sequences.gaps_at(at)
+        self.next_gaps = sequences.gaps_at(start + length)
         self.targets = sequences.items_at(start + length)
         self.lengths = torch.from_numpy(length)
         self.seen = SeenItems(

@@ -44,6 +44,10 @@ class Row(Protocol):
         """The bucket of each item's gap, where the model reads gaps."""
 
     @property
+    def next_gaps(self) -> Tensor | None:
+        """The bucket of each target's gap, where the model learns from it."""
+
+    @property
     def targets(self) -> Tensor:
         """The item to predict at each place with a target, int64."""
 

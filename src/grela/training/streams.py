@@ -36,6 +36,7 @@ class StreamRow:
     targets: Tensor
     seen: SeenItems
     gaps: Tensor | None
+    next_gaps: Tensor | None
     continues: bool
     unfinished: bool
 
@@ -83,6 +84,7 @@ class Stream:
             packed.targets,
             packed.seen,
             packed.gaps,
+            packed.next_gaps,
             continues=bool(passed[0] > 0),
             unfinished=bool(bounds[-1] > high),
         )

@@ -24,8 +24,8 @@ LEAST_POSITIONS = 512
 class PackedRow:
     """P positions of several windows, one after the other, each with the item that follows it.
 
-    items, segments, positions and gaps [1, P] are the model's input; targets [P] the next items; `seen` what each
-    position's user has met up to it, from the beginning of the history and not of the window.
+    items, segments, positions and gaps [1, P] are the model's input; targets [P] and next_gaps [P] tell what follows
+    and when; `seen` what each position's user has met up to it, from the beginning of the history and not of the window.
     """
 
     items: Tensor
@@ -34,6 +34,7 @@ class PackedRow:
     positions: Tensor
     seen: SeenItems
     gaps: Tensor | None
+    next_gaps: Tensor | None
 
     @classmethod
     def cut(
@@ -54,6 +55,7 @@ class PackedRow:
                 torch.from_numpy(at + 1),
             ),
             gaps=None if (gaps := sequences.gaps_at(at)) is None else gaps.unsqueeze(0),
+            next_gaps=sequences.gaps_at(at + 1),
         )
 
     @classmethod
@@ -70,13 +72,20 @@ class PackedRow:
                 torch.cat([row.seen.start for row in rows]),
                 torch.cat([row.seen.end for row in rows]),
             ),
-            gaps=torch.cat(gaps, 1) if (gaps := [r.gaps for r in rows if r.gaps is not None]) else None,
+            gaps=_joined([row.gaps for row in rows]),
+            next_gaps=_joined([row.next_gaps for row in rows]),
         )
 
     @property
     def events(self) -> int:
         """Targets in this row."""
         return len(self.targets)
+
+
+def _joined(parts: list[Tensor | None]) -> Tensor | None:
+    """The parts one after the other along their last dimension; None where there are none."""
+    there = [part for part in parts if part is not None]
+    return torch.cat(there, -1) if there else None
 
 
 @dataclass(frozen=True, eq=False)

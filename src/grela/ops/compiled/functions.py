@@ -51,6 +51,9 @@ class Row(ctypes.Structure):
             (name, _POINTER)
             for name in ("history", "start", "end", "count_bias", "age_bias", "by_count", "by_age")
         ),
+        ("classes", _POINTER),
+        ("K", _SIZE),
+        *((name, _POINTER) for name in ("when", "maps", "by_when", "by_maps")),
         *((name, _SIZE) for name in ("M", "N", "tile")),
         ("rate", _REAL),
         ("seed", _SEED),

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "block.h"
+#include "next_gap.h"
 #include "softmax.h"
 
 // P positions, D width, M blocks, N items
@@ -13,6 +14,7 @@ struct Row {
     const float* added;                         // [P, D]: added to the items' embeddings; null: nothing
     float* by_added;                            // [P, D]: its gradient
     Seen seen;
+    NextGap next;
     int64_t M, N, tile;  // blocks; items; positions whose logits are formed together
     double rate;         // of the embedding's dropout
     uint64_t seed;
@@ -53,14 +55,14 @@ inline void embedding_grad(const Shape& s, const Row& row, const Embedding<const
     }
 }
 
-// Returns the loss summed over positions; adds the gradients of share times it to `by` and `by_blocks` [M].
+// Returns the loss summed over positions, that of the gaps' classes too; adds the gradients of share times it to `by` and `by_blocks` [M].
 // shapes [M] differ in their seeds alone; after [M] hold the states before and are left with those after.
 template <class T>
 double row_gradients(const Shape* shapes, const Row& row, const Embedding<const float>& w,
                      const Parameters<const float>* weights, const StateArrays* before, const StateArrays* after,
                      const Embedding<float>& by, const Parameters<float>* by_blocks) {
     static thread_local std::vector<float> xs, wide, norms, grads;
-    static thread_local std::vector<T> narrow, hidden;
+    static thread_local std::vector<T> narrow, hidden, by_unmapped;
     const Shape& s = shapes[0];
     const int64_t P = s.length, D = s.D, M = row.M;
     const int64_t narrow_size = P * (7 * D + s.F), wide_size = P * (D + 4);
@@ -90,7 +92,17 @@ double row_gradients(const Shape* shapes, const Row& row, const Embedding<const 
     const float* const last = xs.data() + M * P * D;
     T* const by_hidden = hidden.data() + P * D;
     for (int64_t i = 0; i < P * D; i += LANES) store(hidden.data() + i, load(last + i));
-    const double loss = softmax_loss(hidden.data(), w.table + D, row.targets, row.seen, P, row.N, D, row.tile,
+    double loss = 0;
+    if (row.next.classes) {
+        by_unmapped.resize(P * D);
+        loss = softmax_loss(hidden.data(), row.next.when, row.next.classes, Seen{}, P, row.next.K, D, row.tile,
+                            by_unmapped.data(), row.next.by_when);
+        for (int64_t p = 0; p < P; ++p) {
+            mapped(row.next, p, last + p * D, D, raw.data());
+            for (int64_t c = 0; c < D; c += LANES) store(hidden.data() + p * D + c, load(raw.data() + c));
+        }
+    }
+    loss += softmax_loss(hidden.data(), w.table + D, row.targets, row.seen, P, row.N, D, row.tile,
                                      by_hidden, by.table + D);
     const float share = (float)row.share;
     for (int64_t b = 0; row.seen.count_bias && b < COUNTS; ++b) row.seen.by_count[b] *= share;
@@ -99,6 +111,12 @@ double row_gradients(const Shape* shapes, const Row& row, const Embedding<const 
 
     float *grad = grads.data(), *next = grad + P * D;
     for (int64_t i = 0; i < P * D; i += LANES) store(grad + i, share * load(by_hidden + i));
+    for (int64_t p = 0; row.next.classes && p < P; ++p) {
+        mapped_grad(row.next, p, last + p * D, D, raw.data(), grad + p * D);
+        for (int64_t i = p * D; i < (p + 1) * D; i += LANES)
+            store(grad + i, load(grad + i) + share * load(by_unmapped.data() + i));
+    }
+    for (int64_t i = 0; i < row.next.K * D; i += LANES) store(row.next.by_when + i, share * load(row.next.by_when + i));
     for (int64_t m = M - 1; m >= 0; --m) {
         block_backward(shapes[m], inputs(m), weights[m], before[m], kept(m), grad, by_blocks[m], next);
         std::swap(grad, next);

@@ -1,9 +1,10 @@
-"""How much more often items are met again than popularity alone would have it: where the repeat bias starts."""
+"""What a model takes from the training events before it learns: where its bias starts, and what divides its gaps."""
 
 import math
 
 import numpy as np
 
+from grela.ops.gaps import BUCKETS
 from grela.training.losses import event_counts
 from grela.training.sequences import TrainingSequences
 
@@ -27,3 +28,12 @@ def repeat_log_odds(sequences: TrainingSequences, num_items: int) -> float:
         # An item met first at place t may be met again at the places after it.
         expected += float((share[items[first]] * (len(items) - 1 - first)).sum())
     return math.log((observed + 0.5) / (expected + 0.5))
+
+
+def gap_counts(sequences: TrainingSequences) -> np.ndarray:
+    """How many of the events trained on have a gap of each bucket, int64 [BUCKETS]; all 0 without gaps."""
+    counts = np.zeros(BUCKETS, np.int64)
+    if sequences.gaps is not None:
+        for start, end in zip(sequences.start.tolist(), sequences.end.tolist(), strict=True):
+            counts += np.bincount(sequences.gaps[start + 1 : end], minlength=BUCKETS)
+    return counts
