@@ -25,7 +25,7 @@ class PackedRow:
     """P positions of several windows, one after the other, each with the item that follows it.
 
     items, segments, positions and gaps [1, P] are the model's input; targets [P] and next_gaps [P] tell what follows
-    and when; `seen` what each position's user has met up to it, from the beginning of the history and not of the window.
+    and when; `seen` what each position's user has met up to it, from the beginning of the history on.
     """
 
     items: Tensor
