@@ -62,10 +62,10 @@ class Config:
             raise ConfigError(
                 f"model.num_items is {self.model.num_items}, but the log decides it; leave it out"
             )
-        if self.model.repeats and self.training.loss != "softmax":
+        if self.model.repeats and self.training.loss in ("softmax_without_seen", "scalable_cross_entropy"):
             raise ConfigError(
                 f"training.loss is {self.training.loss!r}, which cannot teach a model what repeats are worth: "
-                "set model.repeats = false, or take the softmax"
+                "set model.repeats = false, or take another loss"
             )
         if self.training.histories == "carried" and self.model.form != "causal":
             raise ConfigError(

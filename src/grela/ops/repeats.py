@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from grela.ops.losses.targets import RepeatBias, SeenItems
+from grela.ops.losses.targets import RepeatBias, SeenItems, Targets, seen_of
 
 # P positions, R pairs of a position and an item that it has met, N items
 
@@ -38,6 +38,24 @@ def half_octave(x: Tensor, buckets: int) -> Tensor:
     """floor(2 log2 x), exactly, of whole numbers x from 1 to 2^30, or the last bucket: int64 in 0..buckets - 1."""
     octave = torch.frexp(x.double()).exponent.long() - 1
     return (2 * octave + (x * x >= 2 << 2 * octave)).clamp(max=buckets - 1)
+
+
+def naive_bias(targets: Targets, position: int, items: Tensor) -> Tensor:
+    """The definition: what the scores of some items [n] are raised by at one position, 0 without a bias."""
+    if targets.bias is None or not len(items):
+        return torch.zeros(len(items), device=items.device)
+    seen = seen_of(targets)
+    history = seen.history[int(seen.start[position]) : int(seen.end[position])].tolist()
+    raised = []
+    for item in items.tolist():
+        places = [place for place, other in enumerate(history) if other == item]
+        if not places:
+            raised.append(targets.bias.by_count.new_zeros(()))
+            continue
+        count, age = torch.tensor(len(places)), torch.tensor(len(history) - places[-1])
+        by_count = targets.bias.by_count[half_octave(count, COUNTS)]
+        raised.append(by_count + targets.bias.by_age[half_octave(age, AGES)])
+    return torch.stack(raised)
 
 
 def met_before(seen: SeenItems, first: int, last: int, num_items: int) -> Met:

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from grela.ops.compiled.functions import addresses, kernel
-from grela.ops.losses.softmax import seen_of
 from grela.ops.losses.softmax import softmax as torch_softmax
-from grela.ops.losses.targets import RepeatBias, SeenItems, Targets
+from grela.ops.losses.targets import RepeatBias, SeenItems, Targets, seen_of
 from grela.ops.losses.without_seen import softmax_without_seen as torch_softmax_without_seen
 
 # P positions, D width, N items

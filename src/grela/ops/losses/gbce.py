@@ -15,6 +15,7 @@ from torch.nn.functional import softplus
 from grela.ops.losses.negatives import Negatives
 from grela.ops.losses.sampled import candidate_scores
 from grela.ops.losses.targets import Targets
+from grela.ops.repeats import naive_bias
 
 # P positions, D width, N items, K negatives
 
@@ -39,11 +40,12 @@ def naive_gbce(
     drawn = negatives.draw(count, rng)
     power = beta(len(weight) - 1, count, calibration)
     losses = []
-    for h, target in zip(hidden, targets.items, strict=True):
+    for p, (h, target) in enumerate(zip(hidden, targets.items, strict=True)):
         kept = drawn[drawn != target]
-        loss = (torch.sigmoid(h @ weight[target]) ** power).log()
-        for item in kept:
-            loss = loss + (1 - torch.sigmoid(h @ weight[item])).log()
+        score = h @ weight[target] + naive_bias(targets, p, target[None])[0]
+        loss = (torch.sigmoid(score) ** power).log()
+        for score in weight[kept] @ h + naive_bias(targets, p, kept):
+            loss = loss + (1 - torch.sigmoid(score)).log()
         losses.append(-loss / (len(kept) + 1))
     return torch.stack(losses).mean()
 
@@ -60,7 +62,7 @@ def gbce(
 ) -> Tensor:
     """`naive_gbce` as one matrix product: hidden [P, D], weight [N+1, D], whose gradient is sparse."""
     drawn = negatives.draw(count, rng)
-    positive_P, scores_PK, hits_PK = candidate_scores(hidden, weight, targets.items, drawn)
+    positive_P, scores_PK, hits_PK = candidate_scores(hidden, weight, targets, drawn)
     power = beta(len(weight) - 1, count, calibration)
     others_P = softplus(scores_PK).masked_fill(hits_PK, 0).sum(1)
     kept_P = count - hits_PK.sum(1)

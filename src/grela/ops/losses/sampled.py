@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.nn.functional import embedding, softplus
 
 from grela.ops.losses.negatives import Negatives
-from grela.ops.losses.targets import Targets
+from grela.ops.losses.targets import Targets, seen_of
+from grela.ops.repeats import Met, met_before, naive_bias
 
 # P positions, D width, N items, K negatives
 
@@ -40,12 +41,13 @@ def naive_sampled_softmax(
     """The paper's weighted loss, position by position: the gradient of `sampled_softmax`, another value."""
     drawn = negatives.draw(count, rng)
     losses = []
-    for h, target in zip(hidden, targets.items, strict=True):
+    for p, (h, target) in enumerate(zip(hidden, targets.items, strict=True)):
         kept = drawn[drawn != target]
         if not len(kept):  # the estimate of P is 1, and nothing is to be learnt
             losses.append(0 * (h @ weight[target]))
             continue
-        score, scores = h @ weight[target], weight[kept] @ h
+        score = h @ weight[target] + naive_bias(targets, p, target[None])[0]
+        scores = weight[kept] @ h + naive_bias(targets, p, kept)
         q_target = negatives.log_probability(target).to(h.dtype).exp()
         q = negatives.log_probability(kept).to(h.dtype).exp() / (1 - q_target)
         total = (scores.exp() / q).sum()
@@ -68,7 +70,7 @@ def sampled_softmax(
     hidden [P, D], weight [N+1, D] with padding in row 0. A position whose every negative is its target has loss 0.
     """
     drawn = negatives.draw(count, rng)
-    positive_P, scores_PK, hits_PK = candidate_scores(hidden, weight, targets.items, drawn)
+    positive_P, scores_PK, hits_PK = candidate_scores(hidden, weight, targets, drawn)
     kept_P = (count - hits_PK.sum(1)).clamp(min=1).double()
     rest_P = torch.log1p(-negatives.log_probability(targets.items).exp())
     shift_P, log_q_K = (rest_P - kept_P.log()).to(positive_P), negatives.log_probability(drawn).to(positive_P)
@@ -89,10 +91,10 @@ def naive_classic_sampled_softmax(
     """The definition, position by position."""
     drawn = negatives.draw(count, rng)
     losses = []
-    for h, target in zip(hidden, targets.items, strict=True):
+    for p, (h, target) in enumerate(zip(hidden, targets.items, strict=True)):
         candidates = torch.cat([target[None], drawn[drawn != target]])
         q = negatives.log_probability(candidates).to(h.dtype).exp()
-        weights = (weight[candidates] @ h).exp() / q
+        weights = (weight[candidates] @ h + naive_bias(targets, p, candidates)).exp() / q
         losses.append(-(weights[0] / weights.sum()).log())
     return torch.stack(losses).mean()
 
@@ -112,7 +114,7 @@ def classic_sampled_softmax(
     millions, the target counts as nearly learnt and moves too little.
     """
     drawn = negatives.draw(count, rng)
-    positive_P, scores_PK, hits_PK = candidate_scores(hidden, weight, targets.items, drawn)
+    positive_P, scores_PK, hits_PK = candidate_scores(hidden, weight, targets, drawn)
     corrected_P = positive_P - negatives.log_probability(targets.items).to(positive_P)
     corrected_PK = scores_PK - negatives.log_probability(drawn).to(positive_P)
     others_P = corrected_PK.masked_fill(hits_PK, -torch.inf).logsumexp(1)
@@ -120,12 +122,30 @@ def classic_sampled_softmax(
 
 
 def candidate_scores(
-    hidden: Tensor, weight: Tensor, targets: Tensor, drawn: Tensor
+    hidden: Tensor, weight: Tensor, targets: Targets, drawn: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Scores of the targets [P] and of the drawn items [P, K], at least float32, and where a draw is the target."""
-    rows = embedding(torch.cat([targets, drawn]), weight, sparse=True)
-    positives_PD, negatives_KD = rows[: len(targets)], rows[len(targets) :]
+    items = targets.items
+    rows = embedding(torch.cat([items, drawn]), weight, sparse=True)
+    positives_PD, negatives_KD = rows[: len(items)], rows[len(items) :]
     wide = torch.promote_types(hidden.dtype, torch.float32)
     positive_P = (hidden.to(wide) * positives_PD.to(wide)).sum(1)
     scores_PK = (hidden @ negatives_KD.to(hidden.dtype).T).to(wide)
-    return positive_P, scores_PK, targets[:, None] == drawn
+    if targets.bias is not None:
+        met = met_before(seen_of(targets), 0, len(items), len(weight) - 1).to(hidden.device)
+        raise_R = met.bias(targets.bias).to(wide)
+        own = met.item == items[met.position]
+        positive_P = positive_P.index_add(0, met.position[own], raise_R[own])
+        pair, column = drawn_pairs(met, drawn)
+        scores_PK = scores_PK.index_put((met.position[pair], column), raise_R[pair], accumulate=True)
+    return positive_P, scores_PK, items[:, None] == drawn
+
+
+def drawn_pairs(met: Met, drawn: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of the met pairs are of a drawn item, and which draw [K] that is; an item may be drawn more than once."""
+    ordered, draw = drawn.sort()
+    low, high = torch.searchsorted(ordered, met.item), torch.searchsorted(ordered, met.item, right=True)
+    count = high - low
+    pair = torch.repeat_interleave(count)
+    within = torch.arange(len(pair), device=drawn.device) - (count.cumsum(0) - count)[pair]
+    return pair, draw[low[pair] + within]

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from grela.ops.losses.seen_logits import LeftOut, Raised, SeenLogits
-from grela.ops.losses.targets import RepeatBias, SeenItems, Targets
+from grela.ops.losses.targets import RepeatBias, SeenItems, Targets, seen_of
 from grela.ops.repeats import met_before
 
 # P positions, D width, N items; p and n of them in one block
@@ -87,13 +87,6 @@ def full_softmax(
         loss_and_gradient or softmax_loss_and_gradient,
     )
     return loss
-
-
-def seen_of(targets: Targets) -> SeenItems:
-    """What the positions have seen; raises ValueError where the targets do not say."""
-    if targets.seen is None:
-        raise ValueError("the targets do not say what was seen before them; this loss needs targets.seen")
-    return targets.seen
 
 
 def block_of(num_items: int, element_size: int) -> Block:

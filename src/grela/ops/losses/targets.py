@@ -64,5 +64,12 @@ class Targets:
     bias: RepeatBias | None = None
 
 
+def seen_of(targets: Targets) -> SeenItems:
+    """What the positions have seen; raises ValueError where the targets do not say."""
+    if targets.seen is None:
+        raise ValueError("the targets do not say what was seen before them; this loss needs targets.seen")
+    return targets.seen
+
+
 Loss = Callable[[Tensor, Tensor, Targets, torch.Generator], Tensor]
 """The mean loss over P of hidden [P, D], weight [N+1, D] (row 0 is padding, never a candidate), targets, rng."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from grela.ops.losses.softmax import Block, LossAndGradient, full_softmax, seen_of
-from grela.ops.losses.targets import Targets
+from grela.ops.losses.softmax import Block, LossAndGradient, full_softmax
+from grela.ops.losses.targets import Targets, seen_of
 
 
 def naive_softmax_without_seen(
