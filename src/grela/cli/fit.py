@@ -11,7 +11,7 @@ import click
 
 from grela.cli.progress import listening
 from grela.cli.show import metric_lines
-from grela.cli.source import open_events, say
+from grela.cli.source import number_or_text, open_events, say
 from grela.errors import RunError
 
 
@@ -109,7 +109,7 @@ def _config(options: dict[str, Any]) -> Any:
         config = read_config(options["config"])
     elif options["recipe"]:
         config = recipe(options["recipe"])
-    times = {name: _time(text) for name, text in _given(options, "valid_from", "test_from").items()}
+    times = {name: number_or_text(text) for name, text in _given(options, "valid_from", "test_from").items()}
     return replace(
         config,
         split=replace(config.split, kind="temporal", **times) if times else config.split,
@@ -121,13 +121,3 @@ def _config(options: dict[str, Any]) -> Any:
 
 def _given(options: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: options[name] for name in names if options[name] is not None}
-
-
-def _time(text: str) -> int | float | str:
-    """A number where the text is one, else the text."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

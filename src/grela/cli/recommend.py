@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from grela.cli.source import number_or_text
+
 if TYPE_CHECKING:
     from grela.recommender import Recommendation
 
@@ -95,16 +97,7 @@ def _ids(text: str) -> list[str]:
 
 def _times(text: str) -> list[int | float | str]:
     """Comma-separated times: whole numbers, other numbers, or ISO 8601."""
-    return [_time(part) for part in _ids(text)]
-
-
-def _time(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+    return [number_or_text(part) for part in _ids(text)]
 
 
 def _show(one: "Recommendation") -> None:

@@ -46,3 +46,13 @@ def open_events(
     else:
         log = read_events(events, user=user, item=item, time=time, format=format)
     return log, read_titles(titles) if titles else known
+
+
+def number_or_text(text: str) -> int | float | str:
+    """A number where the text is one, else the text."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

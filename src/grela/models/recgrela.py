@@ -39,7 +39,7 @@ PADDING = 0
 
 @dataclass(frozen=True, kw_only=True)
 class RecGRELAConfig:
-    """Shape of the model; defaults are the paper's for ML-1M.
+    """Shape of the model; width, heads, layers and taps are the paper's for ML-1M.
 
     `num_items` is N, without padding; it stays 0 until the catalogue is known.
     `gaps` adds an embedding of the time since the event before to an item's own; `repeats` a learned bias to the
@@ -55,8 +55,8 @@ class RecGRELAConfig:
     heads: int = 4
     layers: int = 4
     taps: int = 4
-    dropout: float = 0.1
-    drop_path: float = 0.1
+    dropout: float = 0.2
+    drop_path: float = 0.0
     rotation: bool = True
     local_branch: bool = True
     gate: bool = True

@@ -1,14 +1,17 @@
-"""Named experiments: one function each, returning the whole configuration."""
+"""Named experiments, each a whole configuration."""
 
 from collections.abc import Callable
+from functools import partial
 
 from grela.configuration import Config
 from grela.errors import ConfigError
+from grela.recipes.ideas import IDEAS, changed
 from grela.recipes.paper import paper, paper_on_two_cores
-from grela.recipes.quick import quick
 
 RECIPES: dict[str, Callable[[], Config]] = {
-    function.__name__.replace("_", "-"): function for function in (quick, paper, paper_on_two_cores)
+    "paper": paper,
+    "paper-on-two-cores": paper_on_two_cores,
+    **{name: partial(changed, changes) for name, changes in IDEAS.items()},
 }
 
 

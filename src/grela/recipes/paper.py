@@ -10,7 +10,9 @@ from grela.training.config import TrainingConfig
 def paper() -> Config:
     """One sample per prefix, Adam at 1e-3 without decay of rate or weights, last 200 events, patience 10."""
     return Config(
-        model=RecGRELAConfig(form="bidirectional"),
+        model=RecGRELAConfig(
+            form="bidirectional", dropout=0.1, drop_path=0.1, gaps=False, repeats=False, next_gaps=0
+        ),
         training=TrainingConfig(
             epochs=200,
             window=200,

@@ -17,7 +17,7 @@ LossName = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """Defaults train the causal form of a set the size of ML-1M.
+    """Defaults train the causal form of a set the size of ML-1M; docs/ideas.md says how they came about.
 
     epochs:          passes over the training events; early stopping may end sooner
     window:          positions of a history seen together in training; longer histories are cut into
@@ -46,7 +46,7 @@ class TrainingConfig:
     checkpoint_seconds: at most this long between two checkpoints
     """
 
-    epochs: int = 50
+    epochs: int = 24
     window: int = 200
     histories: Literal["windows", "carried"] = "windows"
     batch_positions: int = 0
@@ -54,9 +54,9 @@ class TrainingConfig:
     negatives: int = 512
     frequency_power: float = 0.0
     calibration: float = 0.75
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     schedule: Literal["cosine", "constant"] = "cosine"
-    warmup_steps: int = 300
+    warmup_steps: int = 150
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     patience: int = 10
@@ -107,10 +107,10 @@ class TrainingConfig:
     def sized_for(self, events: int, *, form: str) -> "TrainingConfig":
         """This with `batch_positions` filled in where it is 0, for so many training events.
 
-        Causal: as many as make 100 steps an epoch, from 1,024 to 6,400 (small logs need small steps to be
-        learnt in few epochs; beyond 6,400 nothing is faster). Bidirectional: 128 whole windows.
+        Causal: as many as make 300 steps an epoch, from 1,024 to 6,400 (small steps learn more in an epoch;
+        beyond 6,400 nothing is faster). Bidirectional: 128 whole windows.
         """
         if self.batch_positions:
             return self
-        causal = max(self.window, min(6400, max(1024, events // 100)))
+        causal = max(self.window, min(6400, max(1024, events // 300)))
         return replace(self, batch_positions=causal if form == "causal" else 128 * self.window)
