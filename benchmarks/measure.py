@@ -27,7 +27,7 @@ from library import (
     TrainingSequences,
     WindowPlan,
 )
-from synthetic import MEAN_OF_MEDIAN, MEDIAN, histories
+from synthetic import MEAN_OF_MEDIAN, MEDIAN, gaps, histories
 
 import grela
 
@@ -58,7 +58,10 @@ def sequences(case: Case) -> TrainingSequences:
         # Half the histories are cut to the window: a prefix is some .6 of it long.
         events = PREFIX_POSITIONS[case.device] // int(0.6 * case.window + 1)
     users = max(4, round(events / (MEAN_OF_MEDIAN * median)))
-    return TrainingSequences(*histories(0, users=users, items=case.items, median=median))
+    items, start, end = histories(0, users=users, items=case.items, median=median)
+    if "gaps" not in TrainingSequences.__dataclass_fields__:  # a commit before models read gaps
+        return TrainingSequences(items, start, end)
+    return TrainingSequences(items, start, end, gaps(1, len(items)))
 
 
 def trainer(case: Case) -> Training:

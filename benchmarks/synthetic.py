@@ -28,3 +28,9 @@ def histories(
     events = rng.choice(np.arange(1, items + 1), size=lengths.sum(), p=weights / weights.sum())
     end = np.cumsum(lengths)
     return events.astype(np.int32), end - lengths, end
+
+
+def gaps(seed: int, events: int) -> np.ndarray:
+    """Buckets of gaps, uint8 [events]: half of the events tied, the others over some thirty buckets."""
+    rng = np.random.default_rng(seed)
+    return np.where(rng.random(events) < 0.5, 1, rng.integers(40, 70, events)).astype(np.uint8)

@@ -37,7 +37,7 @@ from library import (
     TrainingSequences,
     WindowPlan,
 )
-from synthetic import ML_1M_ITEMS, histories
+from synthetic import ML_1M_ITEMS, gaps, histories
 from torch.nn.functional import pad
 
 POSITIONS = 6_400
@@ -120,7 +120,8 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
 
     config = TrainingConfig(precision=arguments.precision, batch_positions=POSITIONS)
-    sequences = TrainingSequences(*histories(0))
+    flat = histories(0)
+    sequences = TrainingSequences(*flat, gaps(1, len(flat[0])))
     ways = [make(sequences, config, arguments.steps) for make in (one_pass, prefixes, padded_prefixes)]
     for way in ways:
         way.training.one_step(way.steps.pop())
