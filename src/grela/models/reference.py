@@ -73,6 +73,9 @@ class ReferenceRecGRELA(nn.Module):
             heads=config.heads,
             layers=config.layers,
             taps=config.taps,
+            gaps=False,
+            repeats=False,
+            next_gaps=0,
         )
         eps = EPS_OF_THE_MEAN * config.max_length
         self.model = RecGRELA(ours, rng=torch.Generator().manual_seed(0), eps=eps)
