@@ -60,8 +60,9 @@ def naive_bias(targets: Targets, position: int, items: Tensor) -> Tensor:
 
 def met_before(seen: SeenItems, first: int, last: int, num_items: int) -> Met:
     """What positions first..last-1 have met; positions count from `first`."""
-    parts = [_met(seen, low, high, num_items) for low, high in seen.pieces(first, last)]
-    for part, (low, _) in zip(parts, seen.pieces(first, last), strict=True):
+    pieces = list(seen.pieces(first, last)) or [(first, last)]  # without positions there are no pieces
+    parts = [_met(seen, low, high, num_items) for low, high in pieces]
+    for part, (low, _) in zip(parts, pieces, strict=True):
         part.position.add_(low - first)
     return Met(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
