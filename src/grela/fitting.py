@@ -21,6 +21,7 @@ from grela.serving.scorer import ModelScorer
 from grela.training.config import TrainingConfig
 from grela.training.listener import Listener
 from grela.training.loop import Training
+from grela.training.losses import event_counts
 from grela.training.precision import product_dtype
 from grela.training.prefixes import PrefixPlan
 from grela.training.sequences import Plan, TrainingSequences
@@ -44,6 +45,8 @@ def train(
     model = RecGRELA(replace(config.model, num_items=histories.num_items), rng=rng)
     if model.repeats is not None:
         model.repeats.start_at(repeat_log_odds(plan.sequences, histories.num_items))
+    if model.item_bias is not None:
+        model.item_bias.start_at(event_counts(plan.sequences, histories.num_items))
     if model.next_gap is not None:
         model.next_gap.divide(gap_counts(plan.sequences))
     model = model.to(device)

@@ -98,6 +98,9 @@ def row_gradients(
     bias = (None,) * 2 if row.seen is None or model.repeats is None else model.repeats.bias
     by_bias = (None if part is None else by[id(part)] for part in bias)
     arrays = (row.items, targets, row.segments, turns, kept, added, by_added, *seen, *bias, *by_bias)
+    of_items: tuple[Tensor | None, ...] = (None,) * 2
+    if (item_bias := model.item_bias) is not None:
+        of_items = (item_bias.weight[1:], by[id(item_bias.weight)][1:])
     classes: Tensor | None = None
     mixture: tuple[Tensor | None, ...] = (None,) * 4
     K = 0
@@ -105,7 +108,7 @@ def row_gradients(
         classes, K = next_gap.classes(row.next_gaps), model.config.next_gaps
         mixture = (next_gap.when, next_gap.maps, by[id(next_gap.when)], by[id(next_gap.maps)])
     numbers = (M, N, TILE, model.config.dropout, seeds[-1], share / P)
-    given = Row(*_at(*arrays, classes), K, *_at(*mixture), *numbers)
+    given = Row(*_at(*arrays, *of_items, classes), K, *_at(*mixture), *numbers)
     embedding = (model.embedding.weight, model.norm.weight, model.norm.bias)
     weights = [weight for block in model.each_block() for weight in weights_of(block)]
     loss = kernel("row_gradients", dtype)(

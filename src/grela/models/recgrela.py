@@ -22,6 +22,7 @@ from grela.errors import ConfigError
 from grela.nn.attention import GatedLinearAttention, LayerState
 from grela.nn.block import LAYER_NORM_EPS, PACKED, Block, BlockForm, PackedForms
 from grela.nn.init import initialise
+from grela.nn.item_bias import ItemBias
 from grela.nn.next_gap import NextGap
 from grela.nn.repeats import Repeats
 from grela.ops.dropout import dropout
@@ -43,7 +44,8 @@ class RecGRELAConfig:
 
     `num_items` is N, without padding; it stays 0 until the catalogue is known.
     `gaps` adds an embedding of the time since the event before to an item's own; `repeats` a learned bias to the
-    scores of items met before, see `grela.nn.repeats`; `next_gaps` is the number of classes of the gap to the next
+    scores of items met before, see `grela.nn.repeats`; `item_bias` adds a learned bias of each item, which
+    begins at its popularity, see `grela.nn.item_bias`; `next_gaps` is the number of classes of the gap to the next
     event over which scores are a mixture, see `grela.nn.next_gap`, or 0. The paper has none of them.
     `learned_positions` is the length of a table of absolute position embeddings, 0 for none (the paper);
     positions past its end share the last entry.
@@ -62,6 +64,7 @@ class RecGRELAConfig:
     gate: bool = True
     gaps: bool = True
     repeats: bool = True
+    item_bias: bool = True
     next_gaps: int = 4
     learned_positions: int = 0
 
@@ -110,6 +113,7 @@ class RecGRELA(nn.Module):
             )
             self.gaps = nn.Embedding(BUCKETS, config.width) if config.gaps else None
             self.repeats = Repeats() if config.repeats else None
+            self.item_bias = ItemBias(config.num_items) if config.item_bias else None
             self.next_gap = NextGap(config.width, config.next_gaps) if config.next_gaps else None
             self.norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
             self.blocks = nn.ModuleList(_block(config, eps) for _ in range(config.layers))
@@ -222,6 +226,8 @@ class RecGRELA(nn.Module):
 
     def _logits(self, hidden: Tensor, met: Met | None) -> Tensor:
         logits_BN = hidden @ self.item_weights.T
+        if self.item_bias is not None:
+            logits_BN = logits_BN + self.item_bias.of_items
         if self.repeats is not None and met is not None:
             self.repeats.raise_met(logits_BN, met)
         return logits_BN

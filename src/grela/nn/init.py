@@ -5,6 +5,7 @@ import math
 import torch
 from torch import nn
 
+from grela.nn.item_bias import ItemBias
 from grela.nn.next_gap import NextGap
 from grela.nn.repeats import Repeats
 
@@ -19,7 +20,9 @@ def initialise(model: nn.Module, rng: torch.Generator) -> None:
     with parameters of its own that has no rule here.
     """
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear | nn.Embedding):
+        if isinstance(module, ItemBias):
+            module.weight.zero_()
+        elif isinstance(module, nn.Linear | nn.Embedding):
             module.weight.normal_(0, WEIGHT_STD, generator=rng)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 module.bias.zero_()

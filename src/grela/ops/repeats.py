@@ -41,9 +41,12 @@ def half_octave(x: Tensor, buckets: int) -> Tensor:
 
 
 def naive_bias(targets: Targets, position: int, items: Tensor) -> Tensor:
-    """The definition: what the scores of some items [n] are raised by at one position, 0 without a bias."""
+    """The definition: what the scores of some items [n] are raised by at one position, by both biases."""
+    of_items = torch.zeros(len(items), device=items.device)
+    if targets.item_bias is not None:
+        of_items = targets.item_bias[items, 0]
     if targets.bias is None or not len(items):
-        return torch.zeros(len(items), device=items.device)
+        return of_items
     seen = seen_of(targets)
     history = seen.history[int(seen.start[position]) : int(seen.end[position])].tolist()
     raised = []
@@ -55,7 +58,7 @@ def naive_bias(targets: Targets, position: int, items: Tensor) -> Tensor:
         count, age = torch.tensor(len(places)), torch.tensor(len(history) - places[-1])
         by_count = targets.bias.by_count[half_octave(count, COUNTS)]
         raised.append(by_count + targets.bias.by_age[half_octave(age, AGES)])
-    return torch.stack(raised)
+    return of_items + torch.stack(raised)
 
 
 def met_before(seen: SeenItems, first: int, last: int, num_items: int) -> Met:

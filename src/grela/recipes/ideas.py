@@ -17,6 +17,7 @@ IDEAS: Mapping[str, Mapping[str, Any]] = {
     "without-gaps": {"gaps": False},
     "without-next-gaps": {"next_gaps": 0},
     "without-repeats": {"repeats": False},
+    "without-item-bias": {"item_bias": False},
     "seen-left-out": {"repeats": False, "loss": "softmax_without_seen"},
     "long-windows": {"window": 1_000, "batch_positions": 4_000},
     "carried-histories": {"histories": "carried"},

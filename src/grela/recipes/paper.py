@@ -11,7 +11,13 @@ def paper() -> Config:
     """One sample per prefix, Adam at 1e-3 without decay of rate or weights, last 200 events, patience 10."""
     return Config(
         model=RecGRELAConfig(
-            form="bidirectional", dropout=0.1, drop_path=0.1, gaps=False, repeats=False, next_gaps=0
+            form="bidirectional",
+            dropout=0.1,
+            drop_path=0.1,
+            gaps=False,
+            repeats=False,
+            item_bias=False,
+            next_gaps=0,
         ),
         training=TrainingConfig(
             epochs=200,

@@ -149,11 +149,12 @@ def captured_steps(
 ) -> CapturedSteps | None:
     """Captured steps of `plan`; None where shapes are not fixed, or gaps would have to be read.
 
-    Not fixed are those of other plans, losses or blocks, of a model with `repeats`, and of a huge catalogue.
+    Not fixed are those of other plans, losses or blocks, of a model with biases or `next_gaps`,
+    and of a huge catalogue.
     """
     if form.name != "triton" or config.loss != "softmax" or not isinstance(plan, WindowPlan):
         return None
-    if model.gaps is not None or model.repeats is not None or model.next_gap is not None:
+    if any(part is not None for part in (model.gaps, model.repeats, model.next_gap, model.item_bias)):
         return None
     items = model.config.num_items
     if block_of(items, dtype.itemsize).items < items:

@@ -97,7 +97,9 @@ class Training:
         self.form = choose_form(model, config.kernels)
         own_loss = loss is not None
         if loss is None:
-            model.embedding.sparse = touches_few_rows(config)
+            for table in (model.embedding, model.item_bias):
+                if table is not None:
+                    table.sparse = touches_few_rows(config)
             loss = configured_loss(config, plan.sequences, model.config.num_items, device, self.form)
         self.loss = loss
         self.optimisers = optimisers(model, config)

@@ -39,7 +39,8 @@ def row_loss(
         of_classes = model.next_gap.loss(hidden, classes)
         hidden = model.next_gap.mapped(hidden, classes)
     bias = None if model.repeats is None else model.repeats.bias
-    targets = Targets(row.targets.to(device), row.seen, bias)
+    item_bias = None if model.item_bias is None else model.item_bias.weight
+    targets = Targets(row.targets.to(device), row.seen, bias, item_bias)
     return loss(hidden, model.embedding.weight, targets, rng) + of_classes, left
 
 

@@ -23,7 +23,7 @@ _ARGUMENTS: dict[str, list[Any]] = {
     "block_last_forward": [_POINTER] * 6,
     "block_last_backward": [_POINTER] * 8,
     "row_gradients": [_POINTER] * 8,
-    "softmax_loss": [*[_POINTER] * 4, *[_SIZE] * 4, *[_POINTER] * 2],
+    "softmax_loss": [*[_POINTER] * 5, *[_SIZE] * 4, *[_POINTER] * 2],
 }
 _MASK_ARGUMENTS: list[Any] = [_REAL, _SEED, _SIZE, _SIZE, _POINTER]
 
@@ -51,6 +51,8 @@ class Row(ctypes.Structure):
             (name, _POINTER)
             for name in ("history", "start", "end", "count_bias", "age_bias", "by_count", "by_age")
         ),
+        ("item_bias", _POINTER),
+        ("by_item_bias", _POINTER),
         ("classes", _POINTER),
         ("K", _SIZE),
         *((name, _POINTER) for name in ("when", "maps", "by_when", "by_maps")),

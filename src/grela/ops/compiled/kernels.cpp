@@ -32,9 +32,9 @@
                             KeptLast<T>(narrow, wide, shape->length, shape->B, shape->D), grad, *by, by_x);           \
     }                                                                                                                 \
     extern "C" double softmax_loss_##NAME(const T* hidden, const float* weight, const int64_t* targets,               \
-                                          const Seen* seen, int64_t P, int64_t N, int64_t D, int64_t tile,            \
-                                          T* grad_hidden, float* grad_weight) {                                       \
-        return softmax_loss(hidden, weight, targets, *seen, P, N, D, tile, grad_hidden, grad_weight);                 \
+                                          const Seen* seen, const ItemBias* items, int64_t P, int64_t N, int64_t D,   \
+                                          int64_t tile, T* grad_hidden, float* grad_weight) {                         \
+        return softmax_loss(hidden, weight, targets, *seen, *items, P, N, D, tile, grad_hidden, grad_weight);         \
     }                                                                                                                 \
     extern "C" double row_gradients_##NAME(                                                                           \
         const Shape* shapes, const Row* row, const Embedding<const float>* embedding,                                 \

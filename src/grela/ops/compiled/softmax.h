@@ -19,6 +19,12 @@ struct Seen {
     float *by_count, *by_age;            // their gradients, added to
 };
 
+// What each item's logit is raised by, [N], and its gradient, added to; null: nothing.
+struct ItemBias {
+    const float* bias;
+    float* by;
+};
+
 constexpr int64_t COUNTS = 16, AGES = 48;
 
 // floor(2 log2 x), or the last bucket.
@@ -83,8 +89,8 @@ inline double softmax_row(float* row, int64_t padded, int64_t target, T* gradien
 // The loss summed over positions. hidden [P, D]; weight [N, D]; targets [P] in 0..N-1. Overwrites grad_hidden [P, D]
 // and adds to grad_weight [N, D].
 template <class T>
-double softmax_loss(const T* hidden, const float* weight, const int64_t* targets, Seen seen, int64_t P, int64_t N,
-                    int64_t D, int64_t tile, T* grad_hidden, float* grad_weight) {
+double softmax_loss(const T* hidden, const float* weight, const int64_t* targets, Seen seen, ItemBias items,
+                    int64_t P, int64_t N, int64_t D, int64_t tile, T* grad_hidden, float* grad_weight) {
     static thread_local std::vector<uint32_t> across, down, hidden_words, gradient_words;
     static thread_local std::vector<float> logits;
     static thread_local std::vector<T> gradient;
@@ -100,6 +106,9 @@ double softmax_loss(const T* hidden, const float* weight, const int64_t* targets
     pack_weight<T>(weight, N, D, down.data());
     float* const row = logits.data();
     Met met(seen.count_bias ? N : 0);
+    std::vector<float> raise(padded, -INFINITY), by_items(items.bias ? padded : 0);
+    std::fill(raise.begin(), raise.begin() + N, 0.0f);
+    if (items.bias) std::copy(items.bias, items.bias + N, raise.begin());
 
     double loss = 0;
     for (int64_t low = 0; low < P; low += tile) {
@@ -110,24 +119,25 @@ double softmax_loss(const T* hidden, const float* weight, const int64_t* targets
             float* const at = row + p * padded;
             const int64_t target = targets[low + p];
             T* const by = gradient.data() + p * padded;
-            std::fill(at + N, at + padded, -INFINITY);
+            for (int64_t c = 0; c < padded; c += LANES) store(at + c, load(at + c) + load(raise.data() + c));
             if (seen.count_bias) {
-                const auto& items = met.before(seen, low + p);
-                for (const Met::Item& i : items) at[i.column] += seen.count_bias[i.count] + seen.age_bias[i.age];
+                const auto& already = met.before(seen, low + p);
+                for (const Met::Item& i : already) at[i.column] += seen.count_bias[i.count] + seen.age_bias[i.age];
                 loss += softmax_row(at, padded, target, by);
-                for (const Met::Item& i : items) {
+                for (const Met::Item& i : already) {
                     const float by_logit = scalar(by[i.column]);
                     seen.by_count[i.count] += by_logit;
                     seen.by_age[i.age] += by_logit;
                 }
-                continue;
-            }
-            if (seen.history) {
+            } else {
                 const float aim = at[target];
-                for (int64_t e = seen.start[low + p]; e < seen.end[low + p]; ++e) at[seen.history[e] - 1] = -INFINITY;
+                for (int64_t e = seen.history ? seen.start[low + p] : 0; seen.history && e < seen.end[low + p]; ++e)
+                    at[seen.history[e] - 1] = -INFINITY;
                 at[target] = aim;
+                loss += softmax_row(at, padded, target, by);
             }
-            loss += softmax_row(at, padded, target, by);
+            for (int64_t c = 0; items.bias && c < padded; c += LANES)
+                store(by_items.data() + c, load(by_items.data() + c) + load(by + c));
         }
         product<T>(n, D, words<T>(padded), rows_of(gradient.data(), padded), down.data(), D,
                    [=](int64_t p, int64_t c, Floats sums) { store(grad_hidden + (low + p) * D + c, sums); });
@@ -140,5 +150,6 @@ double softmax_loss(const T* hidden, const float* weight, const int64_t* targets
                        store(by, load(by) + sums);
                    });
     }
+    for (int64_t c = 0; items.bias && c < N; ++c) items.by[c] += by_items[c];
     return loss;
 }

@@ -131,6 +131,9 @@ def candidate_scores(
     wide = torch.promote_types(hidden.dtype, torch.float32)
     positive_P = (hidden.to(wide) * positives_PD.to(wide)).sum(1)
     scores_PK = (hidden @ negatives_KD.to(hidden.dtype).T).to(wide)
+    if targets.item_bias is not None:
+        raised = embedding(torch.cat([items, drawn]), targets.item_bias, sparse=True).squeeze(1).to(wide)
+        positive_P, scores_PK = positive_P + raised[: len(items)], scores_PK + raised[len(items) :]
     if targets.bias is not None:
         met = met_before(seen_of(targets), 0, len(items), len(weight) - 1).to(hidden.device)
         raise_R = met.bias(targets.bias).to(wide)

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy, embedding
 
 from grela.ops.losses.softmax import LOGITS_BYTES
 from grela.ops.losses.targets import Targets
+from grela.ops.repeats import naive_bias
 
 # P positions, D width, N items; b buckets, x positions and y items of each
 
@@ -36,7 +37,8 @@ def naive_scalable_cross_entropy(
         for p in positions.tolist():
             target = targets.items[p]
             candidates = torch.cat([target[None], items[items != target]])
-            loss = cross_entropy(weight[candidates] @ hidden[p], torch.zeros_like(target))
+            scores = weight[candidates] @ hidden[p] + naive_bias(targets, p, candidates)
+            loss = cross_entropy(scores, torch.zeros_like(target))
             found.setdefault(p, []).append(loss)
     return torch.stack([torch.stack(losses).max() for losses in found.values()]).mean()
 
@@ -67,6 +69,10 @@ def scalable_cross_entropy(
     hidden_bxD = hidden[chosen_bx]
     rows_byD = rows[len(hidden) :].view(*items_by.shape, -1).to(hidden.dtype)
     scores_bxy = (hidden_bxD @ rows_byD.mT).to(wide)
+    if targets.item_bias is not None:
+        raised = embedding(torch.cat([targets.items, items_by.flatten()]), targets.item_bias, sparse=True)
+        positive_P = positive_P + raised[: len(hidden), 0].to(wide)
+        scores_bxy = scores_bxy + raised[len(hidden) :, 0].view(len(items_by), 1, -1).to(wide)
     hits_bxy = targets.items[chosen_bx][:, :, None] == items_by[:, None, :]
     others_bx = scores_bxy.masked_fill(hits_bxy, -torch.inf).logsumexp(2)
     positive_bx = positive_P[chosen_bx]

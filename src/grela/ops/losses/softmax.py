@@ -2,17 +2,18 @@
 
     loss = mean over p of -log( exp(s_p(target(p))) / sum over all items i of exp(s_p(i)) ),  s_p(i) = h_p . w_i
 
-Where the targets have a `bias`, it is repeat-aware: s_p(i) is raised by the bias of an item that p's user has met.
+Where the targets have an `item_bias`, s_p(i) is raised by that of i; where they have a `bias`, the softmax is
+repeat-aware: s_p(i) is raised by it if p's user has met i.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from grela.ops.losses.seen_logits import LeftOut, Raised, SeenLogits
+from grela.ops.losses.changed_logits import ChangedLogits, LeftOut, RaisedItems, RaisedSeen
 from grela.ops.losses.targets import RepeatBias, SeenItems, Targets, seen_of
 from grela.ops.repeats import met_before
 
@@ -40,6 +41,8 @@ def naive_softmax(hidden: Tensor, weight: Tensor, targets: Targets, rng: torch.G
     """The definition; hidden [P, D], weight [N+1, D] with padding in row 0. Draws nothing from `rng`."""
     logits_PN = hidden @ weight[1:].T
     logits_PN = logits_PN.to(_wide(logits_PN))
+    if targets.item_bias is not None:
+        logits_PN = logits_PN + targets.item_bias[1:, 0]
     if targets.bias is not None:
         met = met_before(seen_of(targets), 0, len(hidden), len(weight) - 1).to(hidden.device)
         logits_PN = logits_PN.index_put((met.position, met.item - 1), met.bias(targets.bias), accumulate=True)
@@ -63,25 +66,25 @@ def softmax(
     one of this file) is used for blocks of all items only. Backward may run once, as for any loss.
     """
     seen = None if targets.bias is None else seen_of(targets)
-    return full_softmax(hidden, weight, targets.items, seen, targets.bias, block, loss_and_gradient)
+    return full_softmax(hidden, weight, targets, seen, block, loss_and_gradient)
 
 
 def full_softmax(
     hidden: Tensor,
     weight: Tensor,
-    items: Tensor,
+    targets: Targets,
     seen: SeenItems | None,
-    bias: RepeatBias | None,
     block: Block | None,
     loss_and_gradient: LossAndGradient | None,
 ) -> Tensor:
-    """`softmax` that raises what was `seen` by `bias`; without a bias it is no candidate, save as a target."""
+    """`softmax` that raises what was `seen` by the targets' bias; without one it is no candidate, save as a target."""
     block = block or block_of(len(weight) - 1, hidden.element_size())
     loss: Tensor = _FullSoftmax.apply(  # type: ignore[no-untyped-call]
         hidden,
         weight,
-        *(bias or (None, None)),
-        items - 1,
+        targets.item_bias,
+        *(targets.bias or (None, None)),
+        targets.items - 1,
         seen,
         block,
         loss_and_gradient or softmax_loss_and_gradient,
@@ -104,6 +107,7 @@ class _FullSoftmax(torch.autograd.Function):
         ctx: Any,
         hidden: Tensor,
         weight: Tensor,
+        item_bias: Tensor | None,
         by_count: Tensor | None,
         by_age: Tensor | None,
         targets: Tensor,
@@ -116,6 +120,10 @@ class _FullSoftmax(torch.autograd.Function):
             bias = RepeatBias(by_count, by_age)
             grad_bias = RepeatBias(torch.zeros_like(by_count), torch.zeros_like(by_age))
         num_items = len(weight) - 1
+        grad_item = None if item_bias is None else torch.zeros_like(item_bias)
+        items = None
+        if item_bias is not None and grad_item is not None:
+            items = RaisedItems(item_bias[1:, 0], grad_item[1:, 0])
         total = hidden.new_zeros((), dtype=_wide(hidden))
         grad_hidden, grad_weight = torch.zeros_like(hidden), torch.zeros_like(weight)
         whole = block.items >= num_items
@@ -123,17 +131,17 @@ class _FullSoftmax(torch.autograd.Function):
         for start in range(0, len(hidden), block.positions):
             part = slice(start, start + block.positions)
             h, t = hidden[part], targets[part]
-            seen: SeenLogits | None = None
+            changes: list[ChangedLogits] = [] if items is None else [items]
             if seen_items is not None and bias is not None and grad_bias is not None:
-                seen = Raised(seen_items, start, len(h), num_items, bias, grad_bias)
+                changes.append(RaisedSeen(seen_items, start, len(h), num_items, bias, grad_bias))
             elif seen_items is not None:
-                seen = LeftOut(seen_items, start, t)
+                changes.append(LeftOut(seen_items, start, t))
             out = grad_hidden[part], grad_weight[1:]
             if whole:
-                total += _all_items(h, weight, t, seen, loss_and_gradient, *out)
+                total += _all_items(h, weight, t, changes, loss_and_gradient, *out)
             else:
-                total += _in_item_blocks(h, weight, t, seen, block.items, *out)
-        ctx.save_for_backward(grad_hidden, grad_weight, *(grad_bias or ()))
+                total += _in_item_blocks(h, weight, t, changes, block.items, *out)
+        ctx.save_for_backward(grad_hidden, grad_weight, grad_item, *(grad_bias or (None, None)))
         ctx.positions = len(hidden)
         return total / len(hidden)
 
@@ -141,26 +149,26 @@ class _FullSoftmax(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         scale = grads[0] / ctx.positions
         # In place: at ten million items a second table would not fit. A second backward is refused by autograd.
-        by_hidden, by_weight, *by_bias = (gradient.mul_(scale) for gradient in ctx.saved_tensors)
-        return by_hidden, by_weight, *(by_bias or (None, None)), None, None, None, None
+        by = (None if gradient is None else gradient.mul_(scale) for gradient in ctx.saved_tensors)
+        return *by, None, None, None, None
 
 
 def _all_items(
     hidden: Tensor,
     weight: Tensor,
     targets: Tensor,
-    seen: SeenLogits | None,
+    changes: Sequence[ChangedLogits],
     loss_and_gradient: LossAndGradient,
     grad_hidden: Tensor,
     grad_weight: Tensor,
 ) -> Tensor:
     """The summed loss of some positions, and its gradients: by hidden into, by weight on top of the last two."""
     logits_pN = hidden @ weight.T
-    if seen is not None:
-        seen.change(logits_pN, 0)
+    for change in changes:
+        change.apply(logits_pN, 0)
     loss, grad_logits = loss_and_gradient(logits_pN, targets)
-    if seen is not None:
-        seen.collect(grad_logits, 0)
+    for change in changes:
+        change.collect(grad_logits, 0)
     torch.mm(grad_logits, weight, out=grad_hidden)
     grad_weight += grad_logits.T @ hidden
     return loss
@@ -170,7 +178,7 @@ def _in_item_blocks(
     hidden: Tensor,
     weight: Tensor,
     targets: Tensor,
-    seen: SeenLogits | None,
+    changes: Sequence[ChangedLogits],
     size: int,
     grad_hidden: Tensor,
     grad_weight: Tensor,
@@ -180,28 +188,28 @@ def _in_item_blocks(
     normaliser = torch.full(targets.shape, -torch.inf, dtype=wide, device=hidden.device)
     target_logit = torch.empty_like(normaliser)
     for low in range(0, len(weight), size):
-        logits_pn = _logits(hidden, weight[low : low + size], seen, low)
+        logits_pn = _logits(hidden, weight[low : low + size], changes, low)
         here = ((targets >= low) & (targets < low + size)).nonzero().squeeze(1)
         target_logit[here] = logits_pn[here, targets[here] - low].to(wide)
         normaliser = torch.logaddexp(normaliser, logits_pn.to(wide).logsumexp(1))
     grad = torch.zeros_like(grad_hidden, dtype=wide)
     for low in range(0, len(weight), size):
         w = weight[low : low + size].to(hidden.dtype)
-        gradient = _logits(hidden, w, seen, low).to(wide).sub_(normaliser[:, None]).exp_().to(hidden.dtype)
+        gradient = _logits(hidden, w, changes, low).to(wide).sub_(normaliser[:, None]).exp_().to(hidden.dtype)
         here = ((targets >= low) & (targets < low + size)).nonzero().squeeze(1)
         gradient[here, targets[here] - low] -= 1
-        if seen is not None:
-            seen.collect(gradient, low)
+        for change in changes:
+            change.collect(gradient, low)
         grad += gradient @ w
         grad_weight[low : low + size] += gradient.T @ hidden
     grad_hidden.copy_(grad)
     return (normaliser - target_logit).sum()
 
 
-def _logits(hidden: Tensor, weight: Tensor, seen: SeenLogits | None, low: int) -> Tensor:
+def _logits(hidden: Tensor, weight: Tensor, changes: Sequence[ChangedLogits], low: int) -> Tensor:
     logits = hidden @ weight.to(hidden.dtype).T
-    if seen is not None:
-        seen.change(logits, low)
+    for change in changes:
+        change.apply(logits, low)
     return logits
 
 

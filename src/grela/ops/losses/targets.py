@@ -57,11 +57,18 @@ class RepeatBias(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """The item that follows each position, int64 [P] in 1..N; what was seen before it; what is added to seen items."""
+    """What positions predict, and what is added to scores.
+
+    items:     the item that follows each position, int64 [P] in 1..N
+    seen:      what was seen before it, where a loss asks for that
+    bias:      raises the scores of seen items
+    item_bias: [N+1, 1] like the item table, raises the score of each item; its gradient is sparse where the table's is
+    """
 
     items: Tensor
     seen: SeenItems | None = None
     bias: RepeatBias | None = None
+    item_bias: Tensor | None = None
 
 
 def seen_of(targets: Targets) -> SeenItems:

@@ -5,6 +5,8 @@ Where recommendations leave seen items out, no probability need be kept for them
     loss = mean over p of -log( exp(h_p . w_target(p)) / sum over i unseen at p or target(p) of exp(h_p . w_i) )
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -25,7 +27,10 @@ def naive_softmax_without_seen(
         met = set(seen.history[start:end].tolist()) - {target}
         candidates = [i for i in range(1, len(weight)) if i not in met]
         at = torch.tensor(candidates.index(target), device=h.device)
-        losses.append(cross_entropy(weight[candidates] @ h, at))
+        scores = weight[candidates] @ h
+        if targets.item_bias is not None:
+            scores = scores + targets.item_bias[candidates, 0]
+        losses.append(cross_entropy(scores, at))
     return torch.stack(losses).mean()
 
 
@@ -39,4 +44,6 @@ def softmax_without_seen(
     loss_and_gradient: LossAndGradient | None = None,
 ) -> Tensor:
     """`naive_softmax_without_seen` in blocks, as `softmax`."""
-    return full_softmax(hidden, weight, targets.items, seen_of(targets), None, block, loss_and_gradient)
+    return full_softmax(
+        hidden, weight, replace(targets, bias=None), seen_of(targets), block, loss_and_gradient
+    )

@@ -1,4 +1,4 @@
-"""What a softmax makes of the items that its positions have seen: raised by a learned bias, or left out."""
+"""What is added to a softmax's logits: a bias of each item; a bias of the items seen, or that they are left out."""
 
 from typing import Protocol
 
@@ -11,17 +11,32 @@ from grela.ops.repeats import met_before
 # p positions of a block, n items of a block
 
 
-class SeenLogits(Protocol):
+class ChangedLogits(Protocol):
     """A block of positions; column 0 of logits and gradients [p, n] is item low + 1."""
 
-    def change(self, logits: Tensor, low: int) -> None:
-        """Change the logits of seen items."""
+    def apply(self, logits: Tensor, low: int) -> None:
+        """Change the logits in place."""
 
     def collect(self, gradient: Tensor, low: int) -> None:
         """Add up what the logits' gradient says of the change."""
 
 
-class Raised:
+class RaisedItems:
+    """Each item is raised by its bias [N]; its gradient is added to `grad` [N]."""
+
+    def __init__(self, bias: Tensor, grad: Tensor) -> None:
+        self.bias, self.grad = bias, grad
+
+    def apply(self, logits: Tensor, low: int) -> None:
+        """As of every `ChangedLogits`."""
+        logits += self.bias[low : low + logits.shape[1]].to(logits)
+
+    def collect(self, gradient: Tensor, low: int) -> None:
+        """As of every `ChangedLogits`."""
+        self.grad[low : low + gradient.shape[1]] += gradient.sum(0, dtype=self.grad.dtype)
+
+
+class RaisedSeen:
     """Seen items are raised by `bias`; its gradients are added to `grad`."""
 
     def __init__(
@@ -32,13 +47,13 @@ class Raised:
         self.raise_by = self.met.bias(bias)
         self.grad = grad
 
-    def change(self, logits: Tensor, low: int) -> None:
-        """As of every `SeenLogits`."""
+    def apply(self, logits: Tensor, low: int) -> None:
+        """As of every `ChangedLogits`."""
         position, column, here = self._here(logits, low)
         logits[position, column] += self.raise_by[here].to(logits)
 
     def collect(self, gradient: Tensor, low: int) -> None:
-        """As of every `SeenLogits`."""
+        """As of every `ChangedLogits`."""
         position, column, here = self._here(gradient, low)
         by_pair = gradient[position, column].to(self.grad.by_count)
         self.grad.by_count.index_add_(0, self.met.counts[here], by_pair)
@@ -56,8 +71,8 @@ class LeftOut:
     def __init__(self, seen: SeenItems, start: int, targets: Tensor) -> None:
         self.seen, self.start, self.targets = seen, start, targets
 
-    def change(self, logits: Tensor, low: int) -> None:
-        """As of every `SeenLogits`."""
+    def apply(self, logits: Tensor, low: int) -> None:
+        """As of every `ChangedLogits`."""
         for first, last in self.seen.pieces(self.start, self.start + len(self.targets)):
             # What was seen may lie on another device, where the whole log is.
             position, item = (x.to(logits.device) for x in self.seen.pairs(first, last))
