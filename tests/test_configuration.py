@@ -11,6 +11,7 @@ from grela.configuration import config_from
 from grela.data.preparation import Preparation
 from grela.errors import ConfigError
 from grela.models.recgrela import RecGRELAConfig
+from grela.training.config import LossName
 
 TOML = """
 [preparation]
@@ -113,6 +114,12 @@ def test_a_value_of_another_type_is_refused_by_name(section, name, value):
             {"model": {"form": "bidirectional"}, "training": {"histories": "carried"}},
             "a bidirectional model has no state to carry",
         ),
+        (
+            {"training": {"loss": "softmax_without_seen"}},
+            "loss is 'softmax_without_seen', which cannot teach a model what repeats are worth: set model.repeats",
+        ),
+        ({"training": {"loss": "scalable_cross_entropy"}}, "cannot teach a model what repeats are worth"),
+        ({"model": {"next_gaps": 1}}, "next_gaps is 1, expected 0"),
         ({"preparation": {"repeats": "twice"}}, "repeats is 'twice', expected one of"),
         ({"preparation": {"min_user_events": 0}}, "min_user_events is 0"),
         ({"split": {"kind": "random"}}, "split kind is 'random'"),
@@ -145,6 +152,13 @@ def test_a_file_that_is_none_is_named(tmp_path, name, content, message):
     with pytest.raises(ConfigError, match=message) as caught:
         read_config(tmp_path / name)
     assert str(tmp_path / name) in str(caught.value)
+
+
+@pytest.mark.parametrize("loss", get_args(LossName))
+def test_every_loss_trains_a_model_without_a_bias_and_all_that_can_teach_it_one_with(loss):
+    assert config_from({"model": {"repeats": False}, "training": {"loss": loss}}).training.loss == loss
+    if loss not in ("softmax_without_seen", "scalable_cross_entropy"):
+        assert config_from({"training": {"loss": loss}}).model.repeats
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

@@ -23,6 +23,10 @@ def history_of(user: int) -> list[int]:
     return log().filter(pl.col("user_id") == user)["item_id"].to_list()
 
 
+def times_of(user: int) -> list[int]:
+    return log().filter(pl.col("user_id") == user)["timestamp"].to_list()
+
+
 def items(recommendation) -> list:
     return [one.item for one in recommendation.items]
 
@@ -72,10 +76,77 @@ def test_histories_with_their_state_carried_train_another_model():
 
 
 def test_a_known_user_is_recommended_what_his_history_is():
-    for view in (True, False):
-        by_id, by_history = fitted().recommend([103, history_of(103)], k=7, filter_seen=view)
-        assert by_id.items == by_history.items
-        assert (by_id.user, by_history.user) == (103, None)
+    """To whoever says when, be it in a list, an array or a series."""
+    for view in (True, False, None):
+        for form in (list, np.array, pl.Series, tuple):
+            by_id, by_history, untimed = fitted().recommend(
+                [103, history_of(103), history_of(103)],
+                k=7,
+                times=[None, form(times_of(103)), None],
+                filter_seen=view,
+            )
+            assert by_id.items == by_history.items
+            assert (by_id.user, by_history.user) == (103, None)
+            # Without times all gaps are unknown, which is another input.
+            assert [one.score for one in untimed.items] != [one.score for one in by_id.items]
+
+
+def test_only_the_time_between_events_counts():
+    history, times = history_of(103), np.array(times_of(103))
+    first, later, stretched = fitted().recommend([history] * 3, times=[times, times + 10**6, times * 10])
+    assert first == later
+    assert first != stretched
+
+
+def test_the_time_of_an_unknown_item_is_skipped_with_it():
+    with_unknown, without = fitted().recommend(
+        [[500, 9, 501, 502], [500, 501, 502]], times=[[0, 50, 100, 300], [0, 100, 300]]
+    )
+    assert with_unknown.items == without.items
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ([None], "times has 1 entries for 2 of who, expected as many"),
+        (7, "times is 7, expected a list of one list of times for each of who"),
+        ("78", "times is '78', expected a list"),
+        ([[0, 1], [0] * 12], "times has times for the user 103, whose times are known: give None there"),
+        ([[0], None], "entry 0 of times has 1 times for 2 items, expected one for each"),
+        ([[0, 1, 2], None], "entry 0 of times has 3 times for 2 items, expected one for each"),
+        ([5, None], "entry 0 of times is 5, expected a list of times, oldest first"),
+        ([[1, 0], None], "entry 0 of times goes back at place 1, from 1 to 0: give the oldest first"),
+        ([[0, None], None], "entry 0 of times, place 1, is None, expected a finite number"),
+        ([[0, True], None], "entry 0 of times, place 1, is True, expected a finite number"),
+        ([[0, float("nan")], None], "entry 0 of times, place 1, is nan, expected a finite number"),
+        ([[0, float("inf")], None], "entry 0 of times, place 1, is inf, expected a finite number"),
+        ([[0, 2**62], None], "entry 0 of times has a time beyond"),
+        ([[0, "2024-05-01"], None], "is '2024-05-01', but this log's times are plain numbers"),
+    ],
+)
+def test_times_that_make_no_sense_are_refused(times, message):
+    who = [[500, 501], 103]
+    with pytest.raises(RequestError, match=message):
+        fitted().recommend(who, times=times)
+
+
+def test_a_log_of_dates_takes_dates_and_numbers_of_its_own_unit():
+    recommender = Recommender.fit(dated_log(), config=small_config(training={"epochs": 1}))
+    frame = dated_log().filter(pl.col("user_id") == 103)
+    history, moments = frame["item_id"].to_list(), frame["timestamp"]
+    times = [[f"{moment.isoformat()}+00:00" for moment in moments], moments.dt.epoch("us").to_list(), None]
+    known, by_date, by_number = recommender.recommend([103, history, history], times=[None, *times[:2]])
+    assert by_date.items == by_number.items == known.items
+    with pytest.raises(RequestError, match="place 0, is 'yesterday', expected an ISO 8601 date"):
+        recommender.recommend([[500]], times=[["yesterday"]])
+
+
+def test_a_log_of_fractions_takes_fractions():
+    frame = log().with_columns(pl.col("timestamp") / 86_400)
+    recommender = Recommender.fit(frame, config=small_config(training={"epochs": 1}))
+    times = [None, [t / 86_400 for t in times_of(103)]]
+    known, given = recommender.recommend([103, history_of(103)], times=times)
+    assert known.items == given.items
 
 
 def test_who_is_asked_for_together_changes_nothing():
@@ -107,7 +178,7 @@ def test_a_cold_start_gives_the_most_popular_and_says_so(history):
 
 
 def test_only_allowed_items_are_recommended():
-    (found,) = fitted().recommend([[500, 501]], allow=[501, 505, "507"], k=10)
+    (found,) = fitted().recommend([[500, 501]], allow=[501, 505, "507"], k=10, filter_seen=True)
     assert sorted(items(found)) == [505, 507]
     (kept,) = fitted().recommend([[500, 501]], allow=[501, 505, "507"], filter_seen=False)
     assert sorted(items(kept)) == [501, 505, 507]
@@ -121,9 +192,20 @@ def test_excluded_items_are_never_recommended():
     assert items(found) == items(all_of_them)[3:]
 
 
-def test_seen_items_are_left_out_unless_asked_for():
+def test_seen_items_are_left_to_a_model_that_scores_them_and_else_left_out(tmp_path):
+    plain = small_config(model={"repeats": False}, training={"epochs": 1})
+    for recommender, by_default in ((fitted(), False), (Recommender.fit(log(), config=plain), True)):
+        asked, unasked = (recommender.recommend([103], k=ITEMS, **f) for f in ({"filter_seen": by_default}, {}))
+        assert asked == unasked
+        tables = [tmp_path / f"{by_default}-{name}.parquet" for name in ("asked", "unasked")]
+        recommender.recommend_to_parquet(tables[0], k=ITEMS, filter_seen=by_default)
+        recommender.recommend_to_parquet(tables[1], k=ITEMS)
+        assert pq.read_table(tables[0]) == pq.read_table(tables[1])
+
+
+def test_seen_items_are_left_out_where_asked_for():
     history = history_of(103)
-    (unseen,) = fitted().recommend([103], k=ITEMS)
+    (unseen,) = fitted().recommend([103], k=ITEMS, filter_seen=True)
     (whole,) = fitted().recommend([103], k=ITEMS, filter_seen=False)
     assert sorted([*items(unseen), *set(history)]) == ALL_ITEMS
     assert sorted(items(whole)) == ALL_ITEMS
@@ -133,7 +215,7 @@ def test_seen_items_are_left_out_unless_asked_for():
 def test_a_k_beyond_the_candidates_gives_all_of_them_best_first():
     (found,) = fitted().recommend([[500]], k=10**6)
     scores = [one.score for one in found.items]
-    assert len(scores) == ITEMS - 1
+    assert len(scores) == ITEMS
     assert scores == sorted(scores, reverse=True)
 
 
@@ -211,7 +293,7 @@ def test_string_ids_keep_their_zeros():
         item_id=pl.col("item_id").cast(pl.String).str.zfill(5),
     )
     recommender = Recommender.fit(frame, config=small_config())
-    by_id, by_history = recommender.recommend(["u-103", ["00500", "500"]], k=ITEMS)
+    by_id, by_history = recommender.recommend(["u-103", ["00500", "500"]], k=ITEMS, filter_seen=True)
     assert by_id.user == "u-103"
     assert by_history.unknown == ["500"]
     assert sorted(items(by_history)) == [f"{raw:05}" for raw in ALL_ITEMS[1:]]
@@ -364,7 +446,7 @@ def test_users_too_short_train_only_and_it_is_said():
 def test_one_user_is_enough_though_nothing_is_unseen_by_him():
     recommender = Recommender.fit(log(users=1), config=small_config())
     assert recommender.evaluate().users.tolist() == [0]
-    assert recommender.recommend([FIRST_USER])[0].items == []
+    assert recommender.recommend([FIRST_USER], filter_seen=True)[0].items == []
     assert len(recommender.recommend([FIRST_USER], k=3, filter_seen=False)[0].items) == 3
 
 

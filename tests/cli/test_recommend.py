@@ -44,6 +44,30 @@ def test_json_is_what_the_facade_returns(grela, fitted_run):
         ]
 
 
+def test_histories_with_their_times_are_the_users(grela, fitted_run):
+    """One --times for each --history, users between them."""
+    arguments = ["--user", 103]
+    for user in (103, 104):
+        frame = log().filter(pl.col("user_id") == user)
+        arguments += ["--history", ",".join(map(str, frame["item_id"]))]
+        arguments += ["--times", ", ".join(map(str, frame["timestamp"]))]
+    done = grela("recommend", fitted_run, *arguments, "--json")
+    assert (done.code, done.err) == (0, "")
+    found = [one["items"] for one in json.loads(done.out)]
+    (first, second) = fitted().recommend([103, 104])
+    for one, other in zip(found, (first, first, second), strict=True):
+        assert [item["item"] for item in one] == [item.item for item in other.items]
+        assert [item["score"] for item in one] == pytest.approx([i.score for i in other.items], rel=1e-5)
+
+
+@pytest.mark.parametrize("option", [[], ["--filter-seen"], ["--keep-seen"]])
+def test_whether_seen_items_are_shown_is_the_models_choice_unless_said(grela, fitted_run, option):
+    done = grela("recommend", fitted_run, "--user", 103, "--json", *option)
+    asked = {"": None, "--filter-seen": True, "--keep-seen": False}["".join(option)]
+    (expected,) = fitted().recommend([103], filter_seen=asked)
+    assert [item["item"] for item in json.loads(done.out)[0]["items"]] == [i.item for i in expected.items]
+
+
 def test_unknown_items_and_a_cold_start_are_said_beside_the_list(grela, fitted_run):
     done = grela("recommend", fitted_run, "--history", "1,2", "-k", 2)
     assert done.code == 0
@@ -59,7 +83,9 @@ def test_allowed_and_excluded_items_are_obeyed(grela, fitted_run):
 
 
 def test_nothing_left_to_recommend_is_said(grela, fitted_run):
-    done = grela("recommend", fitted_run, "--history", "500,501", "--allow", "500,501")
+    history = ["--history", "500,501", "--allow", "500,501"]
+    assert len(shown(grela("recommend", fitted_run, *history).out)) == 2
+    done = grela("recommend", fitted_run, *history, "--filter-seen")
     assert done.code == 0
     assert "nothing is left" in done.err
 
@@ -86,7 +112,8 @@ def run_with_commas(tmp_path_factory):
 def test_a_history_may_quote_ids_with_commas(grela, run_with_commas):
     line = io.StringIO()
     csv.writer(line).writerow(['a "500", b', "unheard of", 'a "501", b'])
-    done = grela("recommend", run_with_commas, "--history", line.getvalue().strip(), "--json")
+    history = ["--history", line.getvalue().strip(), "--filter-seen"]
+    done = grela("recommend", run_with_commas, *history, "--json")
     (found,) = json.loads(done.out)
     assert found["unknown"] == ["unheard of"]
     assert not {'a "500", b', 'a "501", b'} & {item["item"] for item in found["items"]}
@@ -102,6 +129,14 @@ def test_a_history_may_quote_ids_with_commas(grela, run_with_commas):
         (["--user", "103", "-k", "ten"], 2, "'-k'"),
         (["--user", "103", "--allow", "9"], 1, "allow has the unknown item '9'"),
         (["--user", "103", "--exclude", "500,x"], 1, "exclude has the unknown item 'x'"),
+        (["--history", "500,501", "--times", "5"], 1, "entry 0 of times has 1 times for 2 items"),
+        (["--history", "500,501", "--times", "7,5"], 1, "entry 0 of times goes back at place 1, from 7 to 5"),
+        (["--history", "500", "--times", "2024-05-01"], 1, "this log's times are plain numbers"),
+        (["--history", "500", "--times", "nan"], 1, "entry 0 of times, place 0, is "),
+        (["--user", "103", "--history", "500,501", "--times", "x,5"], 1, "entry 1 of times, place 0, is 'x'"),
+        (["--user", "103", "--times", "5"], 2, "1 --times for 0 --history; give one for each"),
+        (["--history", "500", "--history", "501", "--times", "5"], 2, "1 --times for 2 --history"),
+        (["--all", "--out", "x.parquet", "--times", "5"], 2, "--all takes no --user, --history, --times"),
         (["--history", 'a,"b'], 2, "cannot read the ids"),
         (["--history", "a\nb"], 2, "cannot read the ids"),
         ([], 2, "say for whom: --user ID, --history A,B,C or --all"),

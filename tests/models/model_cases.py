@@ -4,6 +4,8 @@ import numpy as np
 import torch
 
 from grela.models.recgrela import RecGRELA, RecGRELAConfig
+from grela.ops.gaps import BUCKETS
+from grela.ops.losses.targets import SeenItems
 
 HEADS, PER_HEAD, LAYERS, ITEMS = 3, 4, 2, 50
 
@@ -22,9 +24,11 @@ def trained_size_model(*, dtype: torch.dtype = torch.float64, seed: int = 0, **s
                 drawn = 1 + 0.3 * drawn
             elif parameter.dim() == 1:
                 drawn = 0.4 * drawn
-            elif "embedding" not in name and "positions" not in name:
+            elif not any(table in name for table in ("embedding", "positions", "gaps")):
                 drawn = drawn / parameter[0].numel() ** 0.5
             parameter.copy_(drawn)
+    if model.next_gap is not None:
+        model.next_gap.divide(np.ones(BUCKETS, np.int64))
     return model
 
 
@@ -38,6 +42,22 @@ def draw_items(*shape: int, seed: int = 0, low: int = 1, high: int = ITEMS) -> t
     return torch.randint(low, high + 1, shape, generator=torch.Generator().manual_seed(seed))
 
 
+def draw_gaps(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Random buckets of gaps."""
+    return torch.randint(BUCKETS, shape, generator=torch.Generator().manual_seed(1_000 + seed))
+
+
+def seen_of_each(histories: list[torch.Tensor]) -> SeenItems:
+    """Each history's own items as what was seen, one position a history."""
+    end = torch.tensor([len(h) for h in histories]).cumsum(0)
+    return SeenItems(torch.cat(histories), torch.cat((torch.zeros(1, dtype=torch.int64), end[:-1])), end)
+
+
+def hidden_parameters(model: RecGRELA) -> list[torch.nn.Parameter]:
+    """The parameters that hidden states depend on: all but those of scores alone."""
+    return [p for name, p in model.named_parameters() if not name.startswith(("repeats.", "next_gap."))]
+
+
 def row(histories: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """items, segments, positions [1, T] of histories packed one after the other."""
     segments = torch.cat([torch.full((len(h),), i) for i, h in enumerate(histories)])
@@ -45,7 +65,7 @@ def row(histories: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torc
     return torch.cat(histories).unsqueeze(0), segments.unsqueeze(0), positions.unsqueeze(0)
 
 
-def causal_hidden(model: RecGRELA, items: torch.Tensor) -> torch.Tensor:
-    """Hidden states [T, D] of one history [T]."""
-    hidden, _ = model(*row([items]))
+def causal_hidden(model: RecGRELA, items: torch.Tensor, gaps: torch.Tensor | None = None) -> torch.Tensor:
+    """Hidden states [T, D] of one history [T], and its gaps [T]."""
+    hidden, _ = model(*row([items]), gaps=None if gaps is None else gaps.unsqueeze(0))
     return hidden[0]

@@ -17,6 +17,7 @@ from grela.models.analysis import (
     mixing_ranks,
 )
 from grela.models.recgrela import RecGRELA, RecGRELAConfig
+from grela.ops.gaps import BUCKETS
 
 # Layers 3, heads 2, width of a head 6: no two sizes alike.
 FORMS = ("causal", "bidirectional")
@@ -55,10 +56,11 @@ def test_each_layer_sees_what_the_model_feeds_it(form: str) -> None:
         for block in model.each_block()
     ]
     row = torch.from_numpy(items.astype(np.int64)).unsqueeze(0)
-    model.last_hidden(row, torch.tensor([17]))
+    gaps = np.random.default_rng(8).integers(BUCKETS, size=17).astype(np.uint8)
+    model.last_hidden(row, torch.tensor([17]), gaps=torch.from_numpy(gaps).unsqueeze(0))
     for hook in hooks:
         hook.remove()
-    seen = [view.x for view in layer_views(model, items)]
+    seen = [view.x for view in layer_views(model, items, gaps)]
     assert len(seen) == 3
     for ours, models in zip(seen, fed, strict=True):
         torch.testing.assert_close(ours.float(), models.detach(), rtol=1e-4, atol=1e-4)
@@ -179,6 +181,9 @@ def test_only_the_last_positions_count() -> None:
     model, (items,) = lively_model("causal"), histories(POSITIONS + 50)
     assert branch_shares(model, [items]) == branch_shares(model, [items[50:]])
     assert branch_shares(model, [items]) != branch_shares(model, [items[:POSITIONS]])
+    gaps = np.random.default_rng(8).integers(BUCKETS, size=len(items)).astype(np.uint8)
+    assert branch_shares(model, [items], [gaps]) == branch_shares(model, [items[50:]], [gaps[50:]])
+    assert branch_shares(model, [items], [gaps]) != branch_shares(model, [items])
 
 
 def test_measuring_leaves_the_model_as_it_was() -> None:
@@ -187,7 +192,7 @@ def test_measuring_leaves_the_model_as_it_was() -> None:
     mixing_ranks(model, histories(10))
     branch_shares(model, histories(10))
     for name, value in model.state_dict().items():
-        assert value.dtype == torch.float32
+        assert value.dtype == before[name].dtype
         assert torch.equal(value, before[name])
 
 

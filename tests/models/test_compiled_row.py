@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from grela.models.recgrela import RecGRELA, RecGRELAConfig, State
 from grela.nn.attention import LayerState
 from grela.ops.compiled.functions import dropout_mask
 from grela.ops.dropout import keep_mask
+from grela.ops.gaps import BUCKETS
 from grela.ops.linear_attention import AttentionState
 from grela.ops.losses.softmax import naive_softmax
 from grela.ops.losses.targets import SeenItems, Targets
@@ -31,24 +33,39 @@ class Given(NamedTuple):
     state: State
 
 
+PLAIN = {"gaps": False, "repeats": False, "next_gaps": 0}
+
+
 def given_of(
-    *, width: int = 32, heads: int = 2, dropout: float = 0.0, drop_path: float = 0.0, seen: bool = False
+    *,
+    width: int = 32,
+    heads: int = 2,
+    dropout: float = 0.0,
+    drop_path: float = 0.0,
+    seen: bool = True,
+    **parts: int,
 ) -> Given:
     rng = torch.Generator().manual_seed(5)
     config = RecGRELAConfig(
-        num_items=ITEMS, width=width, heads=heads, layers=3, dropout=dropout, drop_path=drop_path
+        num_items=ITEMS, width=width, heads=heads, layers=3, dropout=dropout, drop_path=drop_path, **parts
     )
     model = RecGRELA(config, rng=rng)
+    if model.next_gap is not None:
+        model.next_gap.divide(np.ones(BUCKETS, np.int64))
     for parameter in model.parameters():
         parameter.data += 0.2 * torch.randn(parameter.shape, generator=rng)
     history = torch.randint(1, ITEMS + 1, (POSITIONS + 1,), generator=rng, dtype=torch.int32)
+    gaps = torch.randint(BUCKETS, (POSITIONS + 1,), generator=torch.Generator().manual_seed(6))
+    memory = 5 if model.repeats is None else 30
     place = torch.arange(POSITIONS)
     row = PackedItems(
         history[:-1].long(),
         torch.repeat_interleave(torch.arange(len(LENGTHS)), torch.tensor(LENGTHS)),
         torch.cat([torch.arange(length) for length in LENGTHS]) + 11,
         history[1:].long(),
-        SeenItems(history, (place - 5).clamp(min=0), place + 1) if seen else None,
+        SeenItems(history, (place - memory).clamp(min=0), place + 1) if seen else None,
+        gaps[:-1],
+        gaps[1:],
     )
     d = width // heads
     layers = tuple(
@@ -73,13 +90,24 @@ def by_autograd(
     )
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
         hidden, after = model(
-            row.items[None], row.segments[None], row.positions[None], State(layers, given.state.events), rng
+            row.items[None],
+            row.segments[None],
+            row.positions[None],
+            State(layers, given.state.events),
+            rng,
+            gaps=row.gaps[None],
         )
-    loss = naive_softmax if row.seen is None else naive_softmax_without_seen
+    plain = row.seen is None or model.repeats is not None
+    loss = naive_softmax if plain else naive_softmax_without_seen
     hidden = hidden[0].to(torch.bfloat16) if bf16 else hidden[0]
+    of_classes = torch.zeros(())
+    if model.next_gap is not None:
+        classes = model.next_gap.classes(row.next_gaps)
+        of_classes, hidden = model.next_gap.loss(hidden, classes), model.next_gap.mapped(hidden, classes)
     # The naive losses take one precision for both factors.
     weight = model.embedding.weight.to(hidden.dtype)
-    value = share * loss(hidden, weight, Targets(row.targets, row.seen), torch.Generator())
+    bias = None if model.repeats is None else model.repeats.bias
+    value = share * (loss(hidden, weight, Targets(row.targets, row.seen, bias), torch.Generator()) + of_classes)
     grads = torch.autograd.grad(value, list(model.parameters()))
     return found(model, value.detach(), grads, after)
 
@@ -108,7 +136,29 @@ def found(model: RecGRELA, value: Tensor, grads, after: State) -> dict[str, Tens
 @pytest.mark.parametrize("seen", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_equal_to_the_model_and_autograd(width, heads, seen, dtype):
-    given = given_of(width=width, heads=heads, seen=seen)
+    """The paper's model, by the full softmax and by that of unseen items."""
+    must_be_equal(given_of(width=width, heads=heads, seen=seen, **PLAIN), dtype)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"gaps": True},
+        {"repeats": True},
+        {"learned_positions": 40},
+        {"next_gaps": 4},
+        {"gaps": True, "learned_positions": 40},
+        {"gaps": True, "repeats": True, "learned_positions": 40},
+        {"gaps": True, "repeats": True, "learned_positions": 40, "next_gaps": 5},
+    ],
+    ids=lambda parts: "+".join(parts),
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_each_of_our_parts_is_equal_too(parts, dtype):
+    must_be_equal(given_of(**PLAIN | parts), dtype)
+
+
+def must_be_equal(given: Given, dtype: torch.dtype) -> None:
     exact = by_autograd(given, torch.float64, share=0.25)
     slow = by_autograd(given, torch.float32, share=0.25, bf16=dtype == torch.bfloat16)
     fast = by_kernels(given, dtype, share=0.25)
@@ -152,11 +202,11 @@ def test_dropout_is_by_the_kernels_masks_and_drop_path_by_the_models(monkeypatch
 
 
 def test_nothing_of_one_history_reaches_the_next():
-    given = given_of()
+    given = given_of(repeats=False, seen=False)
     whole = by_kernels(given, torch.float32, share=1.0)
     at = slice(POSITIONS - LENGTHS[-1], None)
     alone = given._replace(
-        row=PackedItems(*(x[at] for x in given.row[:4]), None)._replace(
+        row=PackedItems(*(x if x is None else x[at] for x in given.row._replace(seen=None)))._replace(
             segments=torch.zeros(LENGTHS[-1], dtype=torch.int64)
         ),
         state=given.model.empty_state(1),
@@ -176,9 +226,15 @@ def test_ids_outside_the_catalogue_are_refused(name, bad):
         by_kernels(given._replace(row=given.row._replace(**{name: ids})), torch.float32, share=1.0)
 
 
+def test_a_row_that_does_not_say_when_its_targets_came_is_refused():
+    given = given_of()
+    with pytest.raises(ValueError, match="does not say when its targets came"):
+        by_kernels(given._replace(row=given.row._replace(next_gaps=None)), torch.float32, share=1.0)
+
+
 def test_models_that_rows_cannot_be_computed_of_are_told_apart():
     rng = torch.Generator()
     assert computes_rows(RecGRELA(RecGRELAConfig(num_items=5), rng=rng))
     assert not computes_rows(RecGRELA(RecGRELAConfig(num_items=5, form="bidirectional"), rng=rng))
-    assert not computes_rows(RecGRELA(RecGRELAConfig(num_items=5, learned_positions=9), rng=rng))
+    assert computes_rows(RecGRELA(RecGRELAConfig(num_items=5, learned_positions=9), rng=rng))
     assert not computes_rows(RecGRELA(RecGRELAConfig(num_items=400_000, width=16), rng=rng))

@@ -2,24 +2,46 @@
 
 import pytest
 import torch
-from model_cases import HEADS, ITEMS, LAYERS, arrays, causal_hidden, draw_items, row, trained_size_model
+from model_cases import (
+    HEADS,
+    ITEMS,
+    LAYERS,
+    arrays,
+    causal_hidden,
+    draw_gaps,
+    draw_items,
+    hidden_parameters,
+    row,
+    seen_of_each,
+    trained_size_model,
+)
 from torch.nn.utils.rnn import pad_sequence
 
 from grela.errors import ConfigError
 from grela.models.recgrela import RecGRELA, RecGRELAConfig
+from grela.ops.gaps import UNKNOWN
 from grela.ops.packing import packing
 from reference import naive_recgrela
 
-ABLATIONS = [{}, {"rotation": False}, {"local_branch": False}, {"gate": False}, {"learned_positions": 5}]
+ABLATIONS = [
+    {},
+    {"rotation": False},
+    {"local_branch": False},
+    {"gate": False},
+    {"learned_positions": 5},
+    {"gaps": False},
+]
+OF_SCORES = [{"repeats": False}, {"next_gaps": 0}, {"repeats": False, "next_gaps": 0}, {"next_gaps": 7}]
 FORMS = ["causal", "bidirectional"]
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 
 
 def forward(model: RecGRELA, items: torch.Tensor) -> torch.Tensor:
-    """Hidden states [T, D] of one history [T], in the model's own form."""
+    """Hidden states [T, D] of one history [T] with gaps of its own, in the model's own form."""
+    gaps = draw_gaps(len(items))
     if model.config.form == "causal":
-        return causal_hidden(model, items)
-    return model.whole(items.unsqueeze(0), torch.tensor([len(items)]))[0]
+        return causal_hidden(model, items, gaps)
+    return model.whole(items.unsqueeze(0), torch.tensor([len(items)]), gaps=gaps.unsqueeze(0))[0]
 
 
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=str)
@@ -29,15 +51,59 @@ def forward(model: RecGRELA, items: torch.Tensor) -> torch.Tensor:
 def test_equals_the_loops_with_and_without_each_part(form, ablation, taps):
     model = trained_size_model(form=form, taps=taps, **ablation)
     for length in (1, 2, 9):
-        items = draw_items(length, seed=length)
-        expected = naive_recgrela.hidden(
-            arrays(model), items.tolist(), heads=HEADS, layers=LAYERS, form=form, **ablation
-        )
+        items, gaps = draw_items(length, seed=length), draw_gaps(length)
+        settings = {"heads": HEADS, "layers": LAYERS, "form": form} | ablation
+        settings["gaps"] = gaps.tolist() if model.config.gaps else None
+        expected = naive_recgrela.hidden(arrays(model), items.tolist(), **settings)
         torch.testing.assert_close(forward(model, items), torch.from_numpy(expected), **CLOSE)
-        last = model.last_hidden(items.unsqueeze(0), torch.tensor([length]))
+        last = model.last_hidden(items.unsqueeze(0), torch.tensor([length]), gaps=gaps.unsqueeze(0))
         torch.testing.assert_close(last[0], torch.from_numpy(expected[-1]), **CLOSE)
-        scores = torch.from_numpy(naive_recgrela.scores(arrays(model), expected[-1]))
-        torch.testing.assert_close(model.scores(last)[0], scores, **CLOSE)
+
+
+@pytest.mark.parametrize("settings", [{}, *OF_SCORES], ids=str)
+@torch.no_grad()
+def test_scores_equal_the_loops_with_and_without_each_part(settings):
+    """Histories whose items come again and again, next to one another and far apart, and one with none."""
+    model = trained_size_model(**settings)
+    histories = [draw_items(length, seed=length, high=9) for length in (1, 0, 2, 70, 300)]
+    hidden = torch.randn(5, HEADS * 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    found = model.scores(hidden, seen_of_each(histories))
+    for row_of_scores, state, history in zip(found, hidden, histories, strict=True):
+        met = history.tolist() if model.config.repeats else None
+        expected = naive_recgrela.scores(arrays(model), state.numpy(), met)
+        torch.testing.assert_close(row_of_scores, torch.from_numpy(expected), **CLOSE)
+
+
+@torch.no_grad()
+def test_mixed_scores_are_logarithms_of_probabilities():
+    model, hidden = trained_size_model(), torch.ones(1, HEADS * 4, dtype=torch.float64)
+    found = model.scores(hidden, seen_of_each([draw_items(20)]))
+    torch.testing.assert_close(found.exp().sum(1), torch.ones(1, dtype=torch.float64), **CLOSE)
+
+
+@pytest.mark.parametrize("settings", OF_SCORES[:2], ids=str)
+@torch.no_grad()
+def test_each_part_of_the_scores_matters(settings):
+    full, without = trained_size_model(), trained_size_model(**settings)
+    same = {k: v for k, v in full.state_dict().items() if k in without.state_dict()}
+    without.load_state_dict(same)
+    hidden = 0.2 * full.last_hidden(draw_items(1, 9), torch.tensor([9]))
+    seen = seen_of_each([draw_items(9)])
+    found, other = (model.scores(hidden, seen).softmax(1) for model in (full, without))
+    assert (found - other).norm() > 0.02 * found.norm()
+
+
+@torch.no_grad()
+def test_without_gaps_they_are_unknown():
+    model, items = trained_size_model(), draw_items(9)
+    unknown = torch.full((9,), UNKNOWN)
+    assert torch.equal(causal_hidden(model, items), causal_hidden(model, items, unknown))
+    assert not torch.isclose(causal_hidden(model, items), causal_hidden(model, items, draw_gaps(9))).all()
+
+
+def test_a_model_with_a_bias_must_know_what_was_seen():
+    with pytest.raises(ConfigError, match="say what was seen"):
+        trained_size_model().scores(torch.ones(1, HEADS * 4, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("ablation", ABLATIONS[1:], ids=str)
@@ -65,12 +131,12 @@ def test_form_matters():
 @torch.no_grad()
 def test_step_by_step_equals_the_whole_pass(ablation):
     model = trained_size_model(**ablation)
-    items = draw_items(2, 40)
+    items, gaps = draw_items(2, 40), draw_gaps(2, 40)
     positions = torch.arange(40).expand(2, -1)
-    whole, whole_state = model(items, torch.zeros_like(positions), positions)
+    whole, whole_state = model(items, torch.zeros_like(positions), positions, gaps=gaps)
     state = model.empty_state(2)
     for t in range(40):
-        hidden, state = model.step(items[:, t], state)
+        hidden, state = model.step(items[:, t], state, gaps[:, t])
         torch.testing.assert_close(hidden, whole[:, t], **CLOSE)
     assert torch.equal(state.events, whole_state.events)
     for found, expected in zip(state.layers, whole_state.layers, strict=True):
@@ -82,23 +148,25 @@ def test_step_by_step_equals_the_whole_pass(ablation):
 @pytest.mark.parametrize("cut", [1, 2, 31, 32, 33, 99])
 @torch.no_grad()
 def test_a_state_continues_as_if_never_cut(cut):
-    model, items = trained_size_model(), draw_items(1, 100)
+    model, items, gaps = trained_size_model(), draw_items(1, 100), draw_gaps(1, 100)
     positions, one = torch.arange(100).unsqueeze(0), torch.zeros(1, 100, dtype=torch.int64)
-    whole, _ = model(items, one, positions)
-    _, state = model(items[:, :cut], one[:, :cut], positions[:, :cut])
-    rest, _ = model(items[:, cut:], one[:, cut:], positions[:, cut:], state)
+    whole, _ = model(items, one, positions, gaps=gaps)
+    _, state = model(items[:, :cut], one[:, :cut], positions[:, :cut], gaps=gaps[:, :cut])
+    rest, _ = model(items[:, cut:], one[:, cut:], positions[:, cut:], state, gaps=gaps[:, cut:])
     torch.testing.assert_close(rest, whole[:, cut:], **CLOSE)
 
 
 def test_packed_histories_equal_each_alone_in_values_and_gradients():
     model = trained_size_model()
     histories = [draw_items(n, seed=n) for n in (2, 31, 1, 40, 7)]
-    packed, state = model(*row(histories))
+    gaps = [draw_gaps(len(h), seed=len(h)) for h in histories]
+    packed, state = model(*row(histories), gaps=torch.cat(gaps).unsqueeze(0))
     weights = torch.randn(packed.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    together = torch.autograd.grad((packed * weights).sum(), list(model.parameters()))
-    alone = [causal_hidden(model, h) for h in histories]
+    parameters = hidden_parameters(model)
+    together = torch.autograd.grad((packed * weights).sum(), parameters)
+    alone = [causal_hidden(model, h, gap) for h, gap in zip(histories, gaps, strict=True)]
     torch.testing.assert_close(packed[0], torch.cat(alone), **CLOSE)
-    apart = torch.autograd.grad((torch.cat(alone) * weights[0]).sum(), list(model.parameters()))
+    apart = torch.autograd.grad((torch.cat(alone) * weights[0]).sum(), parameters)
     for found, expected in zip(together, apart, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-8)
     assert state.events.tolist() == [7]
@@ -152,12 +220,19 @@ def test_padding_never_changes_a_result(form):
 def test_packed_prefixes_equal_padded_ones_in_values_and_gradients(settings, lengths):
     model = trained_size_model(form="bidirectional", **settings)
     histories = [draw_items(n, seed=n + b) for b, n in enumerate(lengths)]
-    padded = model.last_hidden(pad_sequence(histories, batch_first=True), torch.tensor(lengths))
-    packed = model.packed_last_hidden(torch.cat(histories), packing(torch.tensor(lengths)))
+    gaps = [draw_gaps(n, seed=n + b) for b, n in enumerate(lengths)]
+    padded = model.last_hidden(
+        pad_sequence(histories, batch_first=True),
+        torch.tensor(lengths),
+        gaps=pad_sequence(gaps, batch_first=True),
+    )
+    packed = model.packed_last_hidden(
+        torch.cat(histories), packing(torch.tensor(lengths)), gaps=torch.cat(gaps)
+    )
     torch.testing.assert_close(packed, padded, **CLOSE)
     weights = torch.randn(packed.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     for found, expected in zip(
-        *(torch.autograd.grad((x * weights).sum(), list(model.parameters())) for x in (packed, padded)),
+        *(torch.autograd.grad((x * weights).sum(), hidden_parameters(model)) for x in (packed, padded)),
         strict=True,
     ):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-8)
@@ -243,6 +318,8 @@ def test_a_model_refuses_the_other_forms_calls():
         ("dropout", float("nan")),
         ("drop_path", 1.5),
         ("learned_positions", -1),
+        ("next_gaps", -1),
+        ("next_gaps", 1),
     ],
 )
 def test_config_refuses_nonsense_naming_field_and_value(field, value):

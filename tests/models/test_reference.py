@@ -70,7 +70,14 @@ def test_without_padding_the_mode_agrees_with_the_bidirectional_form() -> None:
     model, arrays = recorded(FOLDER / "full_length_2_layers.npz")
     c = model.config
     config = RecGRELAConfig(
-        num_items=c.num_items, form="bidirectional", width=c.width, heads=c.heads, layers=c.layers
+        num_items=c.num_items,
+        form="bidirectional",
+        width=c.width,
+        heads=c.heads,
+        layers=c.layers,
+        gaps=False,
+        repeats=False,
+        next_gaps=0,
     )
     ours = RecGRELA(config, rng=torch.Generator().manual_seed(0))
     ours.load_state_dict(model.model.state_dict())

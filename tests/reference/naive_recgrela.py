@@ -95,13 +95,19 @@ def hidden(
     local_branch=True,
     gate=True,
     learned_positions=0,
+    gaps=None,
 ):
-    """The hidden states [T, D] of one history of item ids, without dropout; `p` maps parameters' names to arrays."""
+    """The hidden states [T, D] of one history of item ids, without dropout; `p` maps parameters' names to arrays.
+
+    gaps: the bucket of each event's gap, None for a model that reads none.
+    """
     x = []
     for t, item in enumerate(items):
         embedded = p["embedding.weight"][item]
         if learned_positions:
             embedded = embedded + p["positions.weight"][min(t, learned_positions - 1)]
+        if gaps is not None:
+            embedded = embedded + p["gaps.weight"][gaps[t]]
         x.append(layer_norm(embedded, p["norm.weight"], p["norm.bias"]))
     x = np.array(x)
     for layer in range(layers):
@@ -116,6 +122,41 @@ def hidden(
     return x
 
 
-def scores(p, state):
-    """Score of every item 1..N for one hidden state [D]: tied weights, padding left out."""
-    return np.array([state @ row for row in p["embedding.weight"][1:]])
+def half_octave(number):
+    """How many times the square root of 2 goes into a whole number from 1 up: the square's octave, in integers."""
+    octaves = 0
+    while number * number >= 2 ** (octaves + 1):
+        octaves += 1
+    return octaves
+
+
+def raised(p, history, item):
+    """What an item's score is raised by after a history: 0 where the history lacks it."""
+    count, age = 0, 0
+    for place, other in enumerate(history):
+        if other == item:
+            count, age = count + 1, len(history) - place
+    if count == 0:
+        return 0.0
+    by_count, by_age = p["repeats.by_count"], p["repeats.by_age"]
+    bucket_of_count = min(half_octave(count), len(by_count) - 1)
+    return by_count[bucket_of_count] + by_age[min(half_octave(age), len(by_age) - 1)]
+
+
+def scores(p, state, history=None):
+    """Score of every item 1..N for one hidden state [D]: tied weights, padding left out.
+
+    history: what was met, where the model has a bias for that. A model with classes of the next gap gives the
+    logarithm of each item's probability, summed over classes.
+    """
+    table = p["embedding.weight"]
+    bias = [0.0 if history is None else raised(p, history, item) for item in range(1, len(table))]
+    if "next_gap.when" not in p:
+        return np.array([state @ row for row in table[1:]]) + bias
+    whens = np.exp([row @ state for row in p["next_gap.when"]])
+    probabilities = np.zeros(len(table) - 1)
+    for when, mapping in zip(whens, p["next_gap.maps"], strict=True):
+        mapped = state + mapping @ state
+        odds = np.exp([mapped @ table[item] + bias[item - 1] for item in range(1, len(table))])
+        probabilities += when / whens.sum() * odds / odds.sum()
+    return np.log(probabilities)

@@ -7,7 +7,9 @@ import torch
 from grela.data.histories import HistoryBatch
 from grela.models.forms import choose_form
 from grela.models.recgrela import RecGRELA, RecGRELAConfig
+from grela.ops.gaps import BUCKETS, NO_TIME
 from grela.serving.scorer import ModelScorer
+from reference import naive_gaps, naive_recgrela
 
 ITEMS, WINDOW = 30, 20
 LENGTHS = [1, 0, 5, 70, 20, 21, 0, 33, 2]
@@ -20,9 +22,12 @@ def make_model(form: str) -> RecGRELA:
     model = RecGRELA(config, rng=rng)
     with torch.no_grad():
         for parameter in model.parameters():
-            if parameter.dim() == 2:
-                gain = 1.0 if len(parameter) == ITEMS + 1 else parameter.shape[1] ** -0.5
+            if parameter.dim() >= 2:
+                gain = 1.0 if len(parameter) in (ITEMS + 1, BUCKETS) else parameter.shape[-1] ** -0.5
                 parameter.normal_(0, gain, generator=rng)
+        for table in (model.repeats.by_count, model.repeats.by_age):
+            table.normal_(0, 1, generator=rng)
+    model.next_gap.divide(np.ones(BUCKETS, np.int64))
     return model
 
 
@@ -32,34 +37,54 @@ def histories() -> list[np.ndarray]:
     return [rng.integers(1, ITEMS + 1, length).astype(np.int32) for length in LENGTHS]
 
 
+@pytest.fixture
+def times(histories) -> list[np.ndarray]:
+    """Some events at once, some years apart, some at no known time."""
+    rng = np.random.default_rng(1)
+    found = [np.cumsum((2.0 ** rng.integers(-1, 30, len(h))).astype(np.int64)) for h in histories]
+    for when in found:
+        when[rng.random(len(when)) < 0.1] = NO_TIME
+    return found
+
+
 FORMS = pytest.mark.parametrize("form", ["causal", "bidirectional"])
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 
 
-def one_by_one(model: RecGRELA, histories: list[np.ndarray]) -> np.ndarray:
-    """Each history by `last_hidden`, whole (causal) or its last events (bidirectional)."""
-    rows = np.zeros((len(histories), ITEMS), np.float32)
-    for b, history in enumerate(histories):
-        if model.config.form == "bidirectional":
-            history = history[-WINDOW:]
+def one_by_one(model: RecGRELA, histories: list[np.ndarray], times: list[np.ndarray]) -> np.ndarray:
+    """Each history by the loops: hidden states of all of it (causal) or of its last events, scores by all of it."""
+    p = {name: x.detach().double().numpy() for name, x in model.named_parameters()}
+    rows = np.zeros((len(histories), ITEMS))
+    for b, (history, when) in enumerate(zip(histories, times, strict=True)):
+        read = slice(-WINDOW if model.config.form == "bidirectional" else None, None)
+        state = np.zeros(model.config.width)
         if len(history):
-            items = torch.from_numpy(history.astype(np.int64)).unsqueeze(0)
-            with torch.no_grad():
-                hidden = model.last_hidden(items, torch.tensor([len(history)]))
-                rows[b] = model.scores(hidden)[0].numpy()
+            gaps = naive_gaps.buckets(when.tolist())[read]
+            sizes = {"heads": model.config.heads, "layers": model.config.layers, "form": model.config.form}
+            state = naive_recgrela.hidden(p, history[read].tolist(), gaps=gaps, **sizes)[-1]
+        rows[b] = naive_recgrela.scores(p, state, history.tolist())
     return rows
 
 
 @FORMS
 @pytest.mark.parametrize("positions", [1, 7, 20, 33, 100, 16_384])
-def test_scores_depend_on_neither_batch_nor_budget(form, positions, histories):
+def test_scores_depend_on_neither_batch_nor_budget(form, positions, histories, times):
     """A budget of 7 cuts the histories into pieces with their state carried along."""
     model = make_model(form)
     scorer = ModelScorer(model, window=WINDOW, positions=positions)
-    found = scorer.scores(HistoryBatch.of(histories))
+    found = scorer.scores(HistoryBatch.of(histories, times))
     assert found.shape == (len(histories), scorer.num_items)
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, one_by_one(model, histories), **CLOSE)
+    np.testing.assert_allclose(found, one_by_one(model, histories, times), **CLOSE)
+
+
+@FORMS
+def test_without_times_all_gaps_are_unknown(form, histories, times):
+    scorer = ModelScorer(make_model(form), window=WINDOW)
+    nowhen = [np.full(len(h), NO_TIME) for h in histories]
+    without = scorer.scores(HistoryBatch.of(histories))
+    assert np.array_equal(without, scorer.scores(HistoryBatch.of(histories, nowhen)))
+    assert np.abs(without - scorer.scores(HistoryBatch.of(histories, times)))[3].max() > 0.01
 
 
 @FORMS
@@ -73,19 +98,20 @@ def test_order_of_the_batch_is_order_of_the_scores(form, histories):
 def test_empty_histories_score_all_items_alike(form, histories):
     scorer = ModelScorer(make_model(form), window=WINDOW)
     found = scorer.scores(HistoryBatch.of(histories))
-    assert not found[[1, 6]].any()
-    assert scorer.scores(HistoryBatch.of([np.zeros(0, np.int32)])).tolist() == [[0.0] * ITEMS]
+    np.testing.assert_allclose(found[[1, 6]], -np.log(ITEMS), rtol=1e-6)
+    assert np.ptp(scorer.scores(HistoryBatch.of([np.zeros(0, np.int32)]))) == 0
     assert scorer.scores(HistoryBatch.of([])).shape == (0, ITEMS)
 
 
 def test_causal_reads_beyond_the_window_and_bidirectional_does_not(histories):
+    """Hidden states: the bias on items met knows the whole history either way."""
     long = histories[3]
     changed = long.copy()
     changed[:40] = changed[:40] % ITEMS + 1
     both = HistoryBatch.of([long, changed])
-    a, b = ModelScorer(make_model("causal"), window=WINDOW).scores(both)
+    a, b = ModelScorer(make_model("causal"), window=WINDOW).hidden(both).numpy()
     assert np.abs(a - b).max() > 1e-2
-    a, b = ModelScorer(make_model("bidirectional"), window=WINDOW).scores(both)
+    a, b = ModelScorer(make_model("bidirectional"), window=WINDOW).hidden(both).numpy()
     assert np.array_equal(a, b)
 
 
@@ -94,9 +120,10 @@ def test_bidirectional_rows_are_full_and_stay_within_the_budget(monkeypatch):
     model, sizes = make_model("bidirectional"), []
     original = model.packed_last_hidden
 
-    def watched(items, packing, form):
+    def watched(items, packing, form, gaps):
         sizes.append(len(items))
-        return original(items, packing, form=form)
+        assert len(gaps) == len(items)
+        return original(items, packing, form=form, gaps=gaps)
 
     monkeypatch.setattr(model, "packed_last_hidden", watched)
     histories = [np.ones(20 if b == 30 else 1, np.int32) for b in range(60)]

@@ -18,8 +18,10 @@ from grela.training.windows import WindowPlan
 def peak_after(events: int, make_plan: type[StreamPlan | WindowPlan], window: int) -> int:
     """Train one epoch on one history."""
     items = np.random.default_rng(0).integers(1, 51, events).astype(np.int32)
-    sequences = TrainingSequences(items, np.array([0]), np.array([events]))
-    shape = RecGRELAConfig(num_items=50, width=16, heads=2, layers=2)
+    gaps = np.ones(events, np.uint8)
+    sequences = TrainingSequences(items, np.array([0]), np.array([events]), gaps)
+    # Not `repeats`: what a position has met grows with its history, whatever the state does.
+    shape = RecGRELAConfig(num_items=50, width=16, heads=2, layers=2, repeats=False)
     Training(
         RecGRELA(shape, rng=torch.Generator().manual_seed(0)),
         make_plan(sequences, window, window, 0),

@@ -14,7 +14,9 @@ from training_cases import Ear, assert_same_weights, make_training
 
 from grela.errors import CheckpointError, TrainingError
 from grela.models.recgrela import RecGRELA, RecGRELAConfig, State
-from grela.ops.losses.targets import Targets
+from grela.ops.gaps import BUCKETS
+from grela.ops.losses.targets import SeenItems, Targets
+from grela.ops.repeats import met_before
 from grela.training import streams
 from grela.training.carried import carried_tensors, detached, restored_states
 from grela.training.checkpoint import CURRENT
@@ -37,15 +39,34 @@ def model_of(config: RecGRELAConfig = CONFIG) -> RecGRELA:
 
 
 def one_history(events: int) -> TrainingSequences:
-    items = np.random.default_rng(1).integers(1, 51, events).astype(np.int32)
-    return TrainingSequences(items, np.array([0]), np.array([events]))
+    rng = np.random.default_rng(1)
+    items = rng.integers(1, 51, events).astype(np.int32)
+    gaps = rng.integers(BUCKETS, size=events).astype(np.uint8)
+    return TrainingSequences(items, np.array([0]), np.array([events]), gaps)
 
 
-def in_one_pass(model: RecGRELA, items: np.ndarray) -> tuple[torch.Tensor, State]:
-    """Hidden states [T, D] of one history, and its state."""
-    row = torch.from_numpy(items.astype(np.int64)).unsqueeze(0)
-    hidden, state = model(row, torch.zeros_like(row), torch.arange(len(items)).unsqueeze(0))
+def in_one_pass(model: RecGRELA, s: TrainingSequences, low: int, high: int) -> tuple[torch.Tensor, State]:
+    """Hidden states [T, D] of events low..high-1, and their state."""
+    at = np.arange(low, high)
+    row, gaps = s.items_at(at).unsqueeze(0), s.gaps_at(at)
+    positions = torch.arange(len(at)).unsqueeze(0)
+    hidden, state = model(row, torch.zeros_like(row), positions, gaps=gaps.unsqueeze(0))
     return hidden[0], state
+
+
+def losses_of(
+    model: RecGRELA, hidden: torch.Tensor, s: TrainingSequences, at: np.ndarray, begin: int
+) -> np.ndarray:
+    """The loss of each of the events [P] of one history, -log p(class of its gap) - log p(item | class), [P]."""
+    end = torch.from_numpy(at)
+    seen = SeenItems(torch.from_numpy(s.items), torch.full_like(end, begin), end)
+    classes = model.next_gap.class_of[s.gaps_at(at)]
+    of_classes = -model.next_gap.log_probabilities(hidden)[torch.arange(len(at)), classes]
+    logits = model.next_gap.mapped(hidden, classes) @ model.item_weights.T
+    met = met_before(seen, 0, len(at), model.config.num_items)
+    model.repeats.raise_met(logits, met)
+    of_items = torch.nn.functional.cross_entropy(logits, s.items_at(at) - 1, reduction="none")
+    return (of_classes + of_items).numpy()
 
 
 def mean_cross_entropy(
@@ -58,12 +79,12 @@ def mean_cross_entropy(
 @torch.no_grad()
 def test_100_000_events_in_carried_steps_are_one_long_pass(dtype, size, tolerance):
     model, s = model_of().to(getattr(torch, dtype)), one_history(100_001)
-    long, last = in_one_pass(model, s.items[:-1])
+    long, last = in_one_pass(model, s, 0, 100_000)
     state = None
     for number, step in enumerate(StreamPlan(s, size, size, 0).epoch(0)):
         (row,) = step.rows
         assert row.continues == (number > 0)
-        hidden, state = model(row.items, row.segments, row.positions, state)
+        hidden, state = model(row.items, row.segments, row.positions, state, gaps=row.gaps)
         expected = long[number * size : (number + 1) * size]
         assert (hidden[0] - expected).abs().max() <= tolerance * expected.abs().max()
     assert not row.unfinished
@@ -87,10 +108,9 @@ def test_a_training_that_changes_no_weight_tells_the_losses_of_one_long_pass(mon
     losses = np.zeros(len(s.items))  # of the event at each place, as a target
     with torch.no_grad():
         for low, high in zip(s.start, s.end, strict=True):
-            hidden, _ = in_one_pass(training.model, s.items[low : high - 1])
-            targets = torch.from_numpy(s.items[low + 1 : high].astype(np.int64)) - 1
-            scores = training.model.scores(hidden)
-            losses[low + 1 : high] = torch.nn.functional.cross_entropy(scores, targets, reduction="none")
+            hidden, _ = in_one_pass(training.model, s, low, high - 1)
+            after = np.arange(low + 1, high)
+            losses[after] = losses_of(training.model, hidden, s, after, low)
     cut = 0
     for epoch in range(2):
         for step in training.plan.epoch(epoch):
@@ -103,7 +123,7 @@ def test_a_training_that_changes_no_weight_tells_the_losses_of_one_long_pass(mon
 
 
 def test_gradients_stop_at_the_border_of_a_step():
-    model, s = model_of(), one_history(61)
+    model, s = model_of(replace(CONFIG, repeats=False, next_gaps=0)), one_history(61)
     rng = torch.Generator()
     first, second = (step.rows[0] for step in StreamPlan(s, 30, 30, 0).epoch(0))
     _, left = row_loss(model, first, rng, loss=mean_cross_entropy, dtype=torch.float32)
@@ -113,8 +133,8 @@ def test_gradients_stop_at_the_border_of_a_step():
     truncated = torch.autograd.grad(loss, list(model.parameters()))
 
     def gradients(cut) -> tuple[torch.Tensor, ...]:
-        _, state = model(first.items, first.segments, first.positions)
-        hidden, _ = model(second.items, second.segments, second.positions, cut(state))
+        _, state = model(first.items, first.segments, first.positions, gaps=first.gaps)
+        hidden, _ = model(second.items, second.segments, second.positions, cut(state), gaps=second.gaps)
         loss = torch.nn.functional.cross_entropy(model.scores(hidden[0]), second.targets - 1)
         return torch.autograd.grad(loss, list(model.parameters()))
 
@@ -158,7 +178,7 @@ def test_a_checkpoint_amid_histories_holds_their_states(tmp_path, monkeypatch):
 def test_states_come_back_from_their_names_bit_by_bit(config):
     model = model_of(config)
     with torch.no_grad():
-        states = {n: in_one_pass(model, one_history(9 + n).items)[1] for n in (0, 2, 13)}
+        states = {n: in_one_pass(model, one_history(9 + n), 0, 9 + n)[1] for n in (0, 2, 13)}
     found = restored_states(carried_tensors(states), like=model.empty_state(1))
     assert found.keys() == states.keys()
     assert_same_weights(carried_tensors(found), carried_tensors(states))

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from training_cases import assert_same_weights, make_training
+from training_cases import PAPER, assert_same_weights, make_training
 
 from grela.training.graphs import STEPS_BEFORE_CAPTURE, CapturedSteps, WholeStep, captured_steps
 from grela.training.optimiser import learning_rate
@@ -43,6 +43,7 @@ def without_dropout(training):
 def test_a_whole_step_is_the_loops_step(window, batch_positions, device):
     """One row a step, and two rows in one computation: the loss and the weights after three steps."""
     settings = {"window": window, "batch_positions": batch_positions, "device": device, "kernels": "torch"}
+    settings["parts"] = PAPER
     by_loop, by_whole = (without_dropout(make_training(None, **settings)) for _ in range(2))
     windows, whole = whole_step(by_whole)
     taken = 0
@@ -67,7 +68,7 @@ def test_captured_steps_are_those_computed_as_they_are_bit_for_bit():
     pytest.importorskip("triton", reason="Triton is not installed")
 
     def weights(capture: bool):
-        training = make_training(None, device="cuda", kernels="triton")
+        training = make_training(None, device="cuda", kernels="triton", parts=PAPER)
         windows, whole = whole_step(training)
         steps = CapturedSteps(whole)
         losses = []
@@ -91,7 +92,7 @@ def test_captured_steps_are_those_computed_as_they_are_bit_for_bit():
 def test_training_on_cuda_captures_its_steps_and_learns():
     """Each history counts upward: the loss must fall far below that of a guess among all items."""
     pytest.importorskip("triton", reason="Triton is not installed")
-    training = make_training(None, device="cuda", kernels="triton", epochs=30)
+    training = make_training(None, device="cuda", kernels="triton", parts=PAPER, epochs=30)
     progress = training.run()
     assert training.captured is not None
     assert training.captured.graph is not None
@@ -109,10 +110,19 @@ def test_nothing_is_captured_on_a_cpu():
 )
 def test_steps_without_fixed_shapes_are_not_captured(name, items, loss):
     training = make_training(None, loss=loss)
-    model = SimpleNamespace(config=SimpleNamespace(num_items=items))
+    parts = {"gaps": None, "repeats": None, "next_gap": None}
+    model = SimpleNamespace(config=SimpleNamespace(num_items=items), **parts)
     form = replace(training.form, name=name)
     rest = {"form": form, "loss": training.loss, "dtype": torch.float32}
     assert captured_steps(model, training.plan, training.config, training.optimisers, **rest) is None
+
+
+@pytest.mark.parametrize("part", ["gaps", "repeats", "next_gaps"])
+def test_steps_of_models_with_our_parts_are_not_captured(part):
+    training = make_training(None, parts=PAPER | {part: 4})
+    rest = {"form": replace(training.form, name="triton"), "loss": training.loss, "dtype": torch.float32}
+    found = captured_steps(training.model, training.plan, training.config, training.optimisers, **rest)
+    assert found is None
 
 
 # What waits for the device to learn a number or a shape from it, and so cannot be captured.
@@ -160,7 +170,7 @@ def test_a_whole_step_by_triton_waits_for_nothing(monkeypatch):
             monkeypatch.setattr(module.kernels, name, NoLaunch())
     # On a GPU no position is looked at on the way to its turn.
     monkeypatch.setattr("grela.ops.rotary._in_table", lambda positions: False)
-    training = make_training(None, kernels="torch", precision="bf16")
+    training = make_training(None, kernels="torch", precision="bf16", parts=PAPER)
     windows, eager = whole_step(training)
     list(windows.epoch(0))
     with Waits() as waits:

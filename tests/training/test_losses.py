@@ -5,7 +5,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from training_cases import ITEMS, Ear, assert_same_weights, make_training
+from training_cases import ITEMS, PAPER, Ear, assert_same_weights, make_training
 
 from grela.ops.losses.softmax import naive_softmax
 from grela.training.config import LossName, TrainingConfig
@@ -21,8 +21,8 @@ def share_found(training) -> float:
     hits = events = 0
     for row in (row for step in training.plan.epoch(0) for row in step.rows):
         with torch.no_grad():
-            hidden, _ = training.model(row.items, row.segments, row.positions)
-            scores = training.model.scores(hidden.squeeze(0))
+            hidden, _ = training.model(row.items, row.segments, row.positions, gaps=row.gaps)
+            scores = training.model.scores(hidden.squeeze(0), row.seen)
         position, item = row.seen.pairs(0, row.events)
         scores[position, item - 1] = -torch.inf
         hits, events = hits + int((scores.argmax(1) + 1 == row.targets).sum()), events + row.events
@@ -36,10 +36,14 @@ DRAWING = [name for name in FEW if name != "scalable_cross_entropy"]
     ("loss", "power"), [(name, 0.0) for name in LOSSES] + [(name, 0.75) for name in DRAWING]
 )
 def test_every_loss_learns_what_is_certain(loss, power):
-    """Histories that count upwards, 6 to 23 items unseen: chance finds less than 1 in 6."""
+    """Histories that count upwards, 6 to 23 items unseen: chance finds less than 1 in 6.
+
+    Without gaps, which are random here and slow gBCE down.
+    """
     settings = {"loss": loss, "negatives": 12, "frequency_power": power, "calibration": 0.5}
+    settings["parts"] = PAPER | {"repeats": True}
     training = make_training(None, epochs=4, warmup_steps=1, validate=None, **settings)
-    assert share_found(training) < 0.05
+    assert share_found(training) < 0.1
     training.run()
     assert share_found(training) > 0.4
 

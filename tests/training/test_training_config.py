@@ -48,7 +48,7 @@ def test_steps_left_open_are_sized_for_the_log_and_given_ones_are_kept():
     def size(events, **settings):
         return TrainingConfig(**settings).sized_for(events, form="causal").batch_positions
 
-    assert [size(n) for n in (10, 98_000, 350_000, 987_000)] == [1024, 1024, 3500, 6400]
+    assert [size(n) for n in (10, 98_000, 600_000, 987_000, 10**8)] == [1024, 1024, 2000, 3290, 6400]
     assert size(10, window=3000) == 3000
     assert size(987_000, batch_positions=777) == 777
     assert TrainingConfig(window=50).sized_for(10, form="bidirectional").batch_positions == 6400

@@ -1,31 +1,39 @@
 """A tiny task that can be learnt, and a training of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from grela.models.recgrela import RecGRELA, RecGRELAConfig
+from grela.ops.gaps import BUCKETS
 from grela.ops.losses.targets import Loss
 from grela.training.config import TrainingConfig
 from grela.training.listener import EpochReport, StepReport
-from grela.training.loop import SELECTED_BY, Training
+from grela.training.loop import Training, selected_by
 from grela.training.prefixes import PrefixPlan
 from grela.training.sequences import TrainingSequences
+from grela.training.statistics import gap_counts
 from grela.training.streams import StreamPlan
 from grela.training.windows import WindowPlan
 
 ITEMS = 23
+ALL_PARTS = {"gaps": True, "repeats": True, "next_gaps": 4}
+PAPER = {"gaps": False, "repeats": False, "next_gaps": 0}
 
 
 def cyclic_sequences(users: int = 40, *, seed: int = 0) -> TrainingSequences:
-    """Each history counts upward from a random item, ITEMS being followed by 1: the next item is certain."""
+    """Each history counts upward from a random item, ITEMS being followed by 1: the next item is certain.
+
+    Gaps are random and say nothing.
+    """
     rng = np.random.default_rng(seed)
     lengths = rng.integers(2, 18, users)
     items = [(rng.integers(ITEMS) + np.arange(length)) % ITEMS + 1 for length in lengths]
     end = np.cumsum(lengths)
-    return TrainingSequences(np.concatenate(items).astype(np.int32), end - lengths, end)
+    gaps = rng.integers(BUCKETS, size=lengths.sum()).astype(np.uint8)
+    return TrainingSequences(np.concatenate(items).astype(np.int32), end - lengths, end, gaps)
 
 
 class Ear:
@@ -50,7 +58,7 @@ class Ear:
 
 def by_length_of_weights(model: RecGRELA) -> dict[str, float]:
     """A validation that costs nothing and that training changes."""
-    return {SELECTED_BY: model.embedding.weight.norm().item()}
+    return {selected_by(model): model.embedding.weight.norm().item()}
 
 
 def make_training(
@@ -65,9 +73,14 @@ def make_training(
     width: int = 16,
     device: torch.device | str = "cpu",
     loss_function: Loss | None = None,
+    parts: Mapping[str, int] = ALL_PARTS,
     **settings,
 ) -> Training:
-    """Two layers with dropout and drop path; a checkpoint after every step."""
+    """Two layers with dropout and drop path; a checkpoint after every step.
+
+    `parts` are the settings of what the model adds to the paper's; its bias is left out for losses that cannot
+    teach it.
+    """
     config = TrainingConfig(
         **{
             "epochs": epochs,
@@ -80,13 +93,17 @@ def make_training(
         }
         | settings
     )
+    if config.loss in ("softmax_without_seen", "scalable_cross_entropy"):
+        parts = {**parts, "repeats": False}
     shape = RecGRELAConfig(
-        num_items=ITEMS, form=form, width=width, heads=2, layers=2, dropout=0.1, drop_path=0.1
+        num_items=ITEMS, form=form, width=width, heads=2, layers=2, dropout=0.1, drop_path=0.1, **parts
     )
     causal = StreamPlan if config.histories == "carried" else WindowPlan
     make_plan = causal if form == "causal" else PrefixPlan
     plan = make_plan(cyclic_sequences(), config.window, config.batch_positions, seed)
     model = RecGRELA(shape, rng=torch.Generator(device).manual_seed(seed))
+    if model.next_gap is not None:
+        model.next_gap.divide(gap_counts(plan.sequences))
     return Training(
         model,
         plan,

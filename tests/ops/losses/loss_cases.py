@@ -2,7 +2,8 @@
 
 import torch
 
-from grela.ops.losses.targets import SeenItems, Targets
+from grela.ops.losses.targets import RepeatBias, SeenItems, Targets
+from grela.ops.repeats import AGES, COUNTS
 
 P, D, N = 23, 5, 11
 
@@ -25,18 +26,29 @@ def with_seen(targets: Targets, *, items: int = N, seed: int = 1) -> Targets:
     return Targets(targets.items, SeenItems(history, start, end))
 
 
+def with_bias(targets: Targets, *, dtype: torch.dtype = torch.float64, seed: int = 2) -> Targets:
+    """Targets whose seen items are raised, or lowered, by tables of random numbers of size 1."""
+    rng = torch.Generator().manual_seed(seed)
+    tables = (torch.randn(size, generator=rng, dtype=torch.float64).to(dtype) for size in (COUNTS, AGES))
+    return Targets(targets.items, targets.seen, RepeatBias(*tables))
+
+
 def with_gradients(loss, hidden, weight, targets, *, rng_seed: int = 7, **options):
-    """The loss and its dense gradients by hidden and weight, times 3: a factor that could be forgotten."""
+    """The loss and its dense gradients by hidden, weight and any bias, times 3: a factor that could be forgotten."""
     leaves = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
     rng = torch.Generator(hidden.device).manual_seed(rng_seed)
-    value = loss(*leaves, targets, rng, **options)
+    bias = None
+    if targets.bias is not None:
+        bias = RepeatBias(*(table.clone().requires_grad_() for table in targets.bias))
+    value = loss(*leaves, Targets(targets.items, targets.seen, bias), rng, **options)
     (3 * value).backward()
     by_weight = leaves[1].grad
-    return value.detach(), leaves[0].grad, by_weight.to_dense() if by_weight.is_sparse else by_weight
+    by_weight = by_weight.to_dense() if by_weight.is_sparse else by_weight
+    return value.detach(), leaves[0].grad, by_weight, *(table.grad for table in bias or ())
 
 
 def assert_equal(found, expected, *, rtol: float = 1e-12, atol: float = 1e-14) -> None:
-    """Values and both gradients."""
+    """Values and all gradients."""
     for x, y in zip(found, expected, strict=True):
         assert x.dtype == y.dtype
         torch.testing.assert_close(x, y, rtol=rtol, atol=atol)

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from loss_cases import D, EachOnce, N, P, assert_equal, problem, with_gradients
+from loss_cases import D, EachOnce, N, P, assert_equal, problem, with_bias, with_gradients, with_seen
 
 from grela.ops.losses.gbce import beta, gbce, naive_gbce
 from grela.ops.losses.negatives import ByFrequency, Uniform
@@ -23,24 +23,32 @@ COUNTS = np.array([90, 40, 0, 7, 7, 1, 3, 200, 12, 5, 60])
 SOURCES = [Uniform(N), ByFrequency.of(COUNTS, 0.75, torch.device("cpu"))]
 
 
+def cases():
+    """Without a bias on items seen, and with one."""
+    hidden, weight, targets = problem()
+    return (hidden, weight, targets), (hidden, weight, with_bias(with_seen(targets)))
+
+
+@pytest.mark.parametrize("case", cases(), ids=["plain", "biased"])
 @pytest.mark.parametrize("negatives", SOURCES)
 @pytest.mark.parametrize("count", [1, 4, 40])
 @pytest.mark.parametrize(
     ("fast", "naive"), [(classic_sampled_softmax, naive_classic_sampled_softmax), (gbce, naive_gbce)]
 )
-def test_fast_equals_its_definition(fast, naive, count, negatives):
+def test_fast_equals_its_definition(fast, naive, count, negatives, case):
     options = {"negatives": negatives, "count": count}
     if fast is gbce:
         options["calibration"] = 0.75
-    assert_equal(with_gradients(fast, *problem(), **options), with_gradients(naive, *problem(), **options))
+    assert_equal(with_gradients(fast, *case, **options), with_gradients(naive, *case, **options))
 
 
+@pytest.mark.parametrize("case", cases(), ids=["plain", "biased"])
 @pytest.mark.parametrize("negatives", SOURCES)
 @pytest.mark.parametrize("count", [1, 4, 40])
-def test_the_gradient_is_that_of_the_papers_weighted_loss(count, negatives):
+def test_the_gradient_is_that_of_the_papers_weighted_loss(count, negatives, case):
     options = {"negatives": negatives, "count": count}
-    _, *found = with_gradients(sampled_softmax, *problem(), **options)
-    _, *expected = with_gradients(naive_sampled_softmax, *problem(), **options)
+    _, *found = with_gradients(sampled_softmax, *case, **options)
+    _, *expected = with_gradients(naive_sampled_softmax, *case, **options)
     assert_equal(found, expected, rtol=1e-11)
 
 
@@ -54,6 +62,12 @@ def test_every_item_equally_often_is_full_softmax(loss, rounds):
         assert found[0] > expected[0] + 0.5
     else:
         assert_equal(found, expected, rtol=1e-12)
+
+
+def test_with_a_bias_every_item_equally_often_is_the_biased_softmax():
+    _, biased = cases()
+    found = with_gradients(sampled_softmax, *biased, negatives=EachOnce(), count=3 * N)
+    assert_equal(found, with_gradients(naive_softmax, *biased), rtol=1e-11)
 
 
 class InProportion(EachOnce):

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
-from loss_cases import D, N, P, assert_equal, problem, with_gradients, with_seen
+from loss_cases import D, N, P, assert_equal, problem, with_bias, with_gradients, with_seen
 
 from grela.ops.losses import softmax as module
+from grela.ops.losses import targets as targets_module
 from grela.ops.losses.softmax import Block, block_of, naive_softmax, softmax, softmax_loss_and_gradient
-from grela.ops.losses.targets import Targets
+from grela.ops.losses.targets import RepeatBias, SeenItems, Targets
 from grela.ops.losses.without_seen import naive_softmax_without_seen, softmax_without_seen
+from grela.ops.repeats import AGES, COUNTS, naive_bias
 
 # Whole blocks and a rest, one a block, one block exactly, larger than all; of positions and of items.
 BLOCKS = [Block(p, n) for p in (1, 4, 22, 23, 512) for n in (1, 3, 10, 11, 64)]
@@ -15,7 +17,8 @@ BLOCKS = [Block(p, n) for p in (1, 4, 22, 23, 512) for n in (1, 3, 10, 11, 64)]
 
 def to(device, hidden, weight, targets):
     seen = None if targets.seen is None else targets.seen.to(device)
-    return hidden.to(device), weight.to(device), Targets(targets.items.to(device), seen)
+    bias = None if targets.bias is None else RepeatBias(*(table.to(device) for table in targets.bias))
+    return hidden.to(device), weight.to(device), Targets(targets.items.to(device), seen, bias)
 
 
 def test_naive_is_the_mean_of_minus_log_softmax_over_all_items_but_padding():
@@ -38,13 +41,89 @@ def test_blocked_equals_naive_in_value_and_gradients(block, device):
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_without_seen_equals_its_definition(block, device, monkeypatch):
-    monkeypatch.setattr(module, "PAIRS", 8)  # several turns of masking in a block, and a position above it
+    monkeypatch.setattr(targets_module, "PAIRS", 8)  # several turns of masking in a block, and a position above it
     hidden, weight, targets = problem()
     case = to(device, hidden, weight, with_seen(targets))
     assert_equal(
         with_gradients(softmax_without_seen, *case, block=block),
         with_gradients(naive_softmax_without_seen, *case),
     )
+
+
+def one_by_one(hidden, weight, targets, rng):
+    """The biased softmax position by position, item by item."""
+    losses, everything = [], torch.arange(1, len(weight))
+    for p, h in enumerate(hidden):
+        scores = weight[1:] @ h + naive_bias(targets, p, everything)
+        losses.append(scores.logsumexp(0) - scores[targets.items[p] - 1])
+    return torch.stack(losses).mean()
+
+
+def test_the_naive_biased_softmax_is_that_of_raised_scores():
+    hidden, weight, targets = problem()
+    case = hidden, weight, with_bias(with_seen(targets))
+    found = with_gradients(naive_softmax, *case)
+    assert_equal(found, with_gradients(one_by_one, *case))
+    assert all(table.any() for table in found[3:])
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_the_biased_softmax_equals_naive_in_value_and_all_gradients(block, device, monkeypatch):
+    monkeypatch.setattr(targets_module, "PAIRS", 8)
+    hidden, weight, targets = problem()
+    case = to(device, hidden, weight, with_bias(with_seen(targets)))
+    assert_equal(with_gradients(softmax, *case, block=block), with_gradients(naive_softmax, *case))
+
+
+@pytest.mark.parametrize("loss", [naive_softmax, softmax])
+def test_a_bias_of_zero_and_a_history_of_nothing_change_no_loss(loss):
+    hidden, weight, targets = problem()
+    plain = with_gradients(loss, hidden, weight, targets)
+    tables = RepeatBias(torch.zeros(COUNTS, dtype=torch.float64), torch.zeros(AGES, dtype=torch.float64))
+    seen = with_seen(targets).seen
+    of_zero = with_gradients(loss, hidden, weight, Targets(targets.items, seen, tables))
+    assert_equal(of_zero[:3], plain)
+    nothing = SeenItems(seen.history, seen.start, seen.start)
+    of_nothing = with_gradients(loss, hidden, weight, with_bias(Targets(targets.items, nothing)))
+    assert_equal(of_nothing[:3], plain)
+    assert not any(table.any() for table in of_nothing[3:])
+
+
+def test_a_strongly_negative_bias_is_the_softmax_without_seen():
+    """Where no target was seen; a seen target is a candidate only there."""
+    hidden, weight, targets = problem()
+    seen = with_seen(targets).seen
+    new = [
+        target not in seen.history[low:high]
+        for target, low, high in zip(targets.items, seen.start, seen.end, strict=True)
+    ]
+    kept = torch.tensor([p for p, is_new in enumerate(new) if is_new])
+    few = Targets(targets.items[kept], SeenItems(seen.history, seen.start[kept], seen.end[kept]))
+    never = RepeatBias(*(torch.full((n,), -1e4, dtype=torch.float64) for n in (COUNTS, AGES)))
+    assert 5 < len(kept) < P
+    case = hidden[kept], weight
+    found = with_gradients(softmax, *case, Targets(few.items, few.seen, never))
+    assert_equal(found[:3], with_gradients(softmax_without_seen, *case, few))
+    assert not any(table.any() for table in found[3:])
+
+
+def test_a_bias_without_a_history_is_refused():
+    hidden, weight, targets = problem()
+    for loss in (naive_softmax, softmax):
+        with pytest.raises(ValueError, match=r"needs targets\.seen"):
+            loss(hidden, weight, with_bias(targets), torch.Generator())
+
+
+@pytest.mark.parametrize("block", [Block(64, 700), Block(64, 99)])
+def test_in_float32_the_biased_softmax_errs_no_more_than_naive_does(block):
+    hidden, weight, targets = problem(300, items=700, width=16)
+    case = with_seen(targets, items=30)
+    exact = with_gradients(naive_softmax, hidden, weight, with_bias(case))
+    narrow = hidden.float(), weight.float(), with_bias(case, dtype=torch.float32)
+    fast, slow = with_gradients(softmax, *narrow, block=block), with_gradients(naive_softmax, *narrow)
+    for x, y, z in zip(fast, slow, exact, strict=True):
+        assert x.dtype == torch.float32
+        assert (x.double() - z).norm() <= (y.double() - z).norm() + 2**-21 * z.norm()
 
 
 def test_without_seen_is_the_softmax_where_nothing_was_seen_and_less_where_something_was():
