@@ -2,17 +2,21 @@
 
 import math
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
 
 from grela.errors import ConfigError
 
 
-def instant(value: int | float | str, name: str, unit: str) -> int | float:
+def instant(value: int | float | str | np.number[Any], name: str, unit: str) -> int | float:
     """The time as a number in the log's unit: a number, or ISO 8601 where that is "us" (UTC if no zone is given)."""
     if isinstance(value, str):
         return _microseconds(value, name, unit)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    number = value.item() if isinstance(value, np.number) else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
         raise ConfigError(f"{name} is {value!r}, expected a finite number or an ISO 8601 date")
-    return value
+    return number
 
 
 def _microseconds(text: str, name: str, unit: str) -> int:

@@ -75,6 +75,7 @@ class ReferenceRecGRELA(nn.Module):
             taps=config.taps,
             gaps=False,
             repeats=False,
+            item_bias=False,
             next_gaps=0,
         )
         eps = EPS_OF_THE_MEAN * config.max_length

@@ -24,7 +24,7 @@ class ModelScorer:
     packed into rows, which cores take one by one, and a longer history goes through in pieces with its state
     carried along, which changes nothing. The bidirectional form reads the last
     `window` events, as it was trained, packed in the same way. `form` computes the
-    blocks. Empty histories are scored by a zero hidden state: all items alike.
+    blocks. Empty histories are scored by a zero hidden state.
     """
 
     def __init__(
@@ -50,8 +50,7 @@ class ModelScorer:
     @torch.inference_mode()
     def scores(self, batch: HistoryBatch) -> np.ndarray:
         """Scores of every item for each history: float32 [B, N]."""
-        seen = SeenItems(*(torch.from_numpy(x) for x in (batch.items, batch.start, batch.end)))
-        scores: np.ndarray = self.model.scores(self.hidden(batch), seen).cpu().numpy()
+        scores: np.ndarray = self.model.scores(self.hidden(batch), _seen(batch)).cpu().numpy()
         return scores
 
     @torch.inference_mode()
@@ -129,3 +128,10 @@ class ModelScorer:
 
     def _row(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values.astype(np.int64)).unsqueeze(0).to(self.model.embedding.weight.device)
+
+
+def _seen(batch: HistoryBatch) -> SeenItems:
+    """Each history as what was seen, one after the other. A copy: the log may be memory that is not to be written."""
+    ends = torch.from_numpy(np.cumsum(batch.lengths))
+    items = np.concatenate([np.zeros(0, np.int32), *(batch[b] for b in range(len(batch)))])
+    return SeenItems(torch.from_numpy(items), ends - torch.from_numpy(batch.lengths), ends)
