@@ -14,7 +14,7 @@ struct Row {
     const float* added;                         // [P, D]: added to the items' embeddings; null: nothing
     float* by_added;                            // [P, D]: its gradient
     Seen seen;
-    ItemBias items_bias;
+    ItemBias item_bias;
     NextGap next;
     int64_t M, N, tile;  // blocks; items; positions whose logits are formed together
     double rate;         // of the embedding's dropout
@@ -103,10 +103,10 @@ double row_gradients(const Shape* shapes, const Row& row, const Embedding<const 
             for (int64_t c = 0; c < D; c += LANES) store(hidden.data() + p * D + c, load(raw.data() + c));
         }
     }
-    loss += softmax_loss(hidden.data(), w.table + D, row.targets, row.seen, row.items_bias, P, row.N, D, row.tile,
+    loss += softmax_loss(hidden.data(), w.table + D, row.targets, row.seen, row.item_bias, P, row.N, D, row.tile,
                                      by_hidden, by.table + D);
     const float share = (float)row.share;
-    for (int64_t i = 0; row.items_bias.bias && i < row.N; ++i) row.items_bias.by[i] *= share;
+    for (int64_t i = 0; row.item_bias.bias && i < row.N; ++i) row.item_bias.by[i] *= share;
     for (int64_t b = 0; row.seen.count_bias && b < COUNTS; ++b) row.seen.by_count[b] *= share;
     for (int64_t b = 0; row.seen.count_bias && b < AGES; ++b) row.seen.by_age[b] *= share;
     for (int64_t i = 0; i < (row.N + 1) * D; i += LANES) store(by.table + i, share * load(by.table + i));

@@ -7,59 +7,14 @@
 #include <vector>
 
 #include "gemm.h"
+#include "seen.h"
 
 // P positions, N items, D width
-
-// Position p has met the items history[start[p]:end[p]], counted from 1. Their logits are raised by a bias; without
-// one they are left out, but its target.
-struct Seen {
-    const int32_t* history;  // null: met items are as others
-    const int64_t *start, *end;
-    const float *count_bias, *age_bias;  // [COUNTS], [AGES]: of buckets of how often and how many events ago; or null
-    float *by_count, *by_age;            // their gradients, added to
-};
 
 // What each item's logit is raised by, [N], and its gradient, added to; null: nothing.
 struct ItemBias {
     const float* bias;
     float* by;
-};
-
-constexpr int64_t COUNTS = 16, AGES = 48;
-
-// floor(2 log2 x), or the last bucket.
-inline int half_octave(uint64_t x, int64_t buckets) {
-    const int octave = 63 - __builtin_clzll(x);
-    return (int)std::min<int64_t>(2 * octave + (x * x >= (uint64_t)2 << 2 * octave), buckets - 1);
-}
-
-// The items that a position has met, once each.
-class Met {
-  public:
-    struct Item {
-        int32_t column, count, age;  // 0..N-1, and buckets
-    };
-
-    explicit Met(int64_t N) : met_at(N + 1, -1), counts(N + 1) {}
-
-    const std::vector<Item>& before(const Seen& seen, int64_t p) {
-        items.clear();
-        for (int64_t e = seen.end[p] - 1; e >= seen.start[p]; --e) {
-            const int32_t item = seen.history[e];
-            if (met_at[item] != p) {
-                met_at[item] = p;
-                counts[item] = 0;
-                items.push_back({item - 1, 0, half_octave(seen.end[p] - e, AGES)});
-            }
-            ++counts[item];
-        }
-        for (Item& item : items) item.count = half_octave(counts[item.column + 1], COUNTS);
-        return items;
-    }
-
-  private:
-    std::vector<int64_t> met_at, counts;
-    std::vector<Item> items;
 };
 
 // A row of logits, padded by -inf to a multiple of 16, becomes softmax - onehot(target) as T; returns its loss.
@@ -84,6 +39,27 @@ inline double softmax_row(float* row, int64_t padded, int64_t target, T* gradien
     store(sixteen, splat(share * at_target - 1.0f));
     gradient[target] = sixteen[0];
     return std::log((double)mass) + (double)most - (double)aim;
+}
+
+// softmax_row after the items met before have been raised; adds to the gradients of what raised them.
+template <class T>
+inline double raised_row(const std::vector<Met::Item>& items, const Seen& seen, float* row, int64_t padded,
+                         int64_t target, T* gradient) {
+    for (const Met::Item& i : items) row[i.column] += seen.count_bias[i.count] + seen.age_bias[i.age];
+    const double loss = softmax_row(row, padded, target, gradient);
+    for (const Met::Item& i : items) {
+        const float by_logit = scalar(gradient[i.column]);
+        seen.by_count[i.count] += by_logit;
+        seen.by_age[i.age] += by_logit;
+    }
+    return loss;
+}
+
+// The items that a position has met are no candidates, save its target.
+inline void leave_out(const Seen& seen, int64_t p, int64_t target, float* row) {
+    const float aim = row[target];
+    for (int64_t e = seen.start[p]; e < seen.end[p]; ++e) row[seen.history[e] - 1] = -INFINITY;
+    row[target] = aim;
 }
 
 // The loss summed over positions. hidden [P, D]; weight [N, D]; targets [P] in 0..N-1. Overwrites grad_hidden [P, D]
@@ -121,19 +97,9 @@ double softmax_loss(const T* hidden, const float* weight, const int64_t* targets
             T* const by = gradient.data() + p * padded;
             for (int64_t c = 0; c < padded; c += LANES) store(at + c, load(at + c) + load(raise.data() + c));
             if (seen.count_bias) {
-                const auto& already = met.before(seen, low + p);
-                for (const Met::Item& i : already) at[i.column] += seen.count_bias[i.count] + seen.age_bias[i.age];
-                loss += softmax_row(at, padded, target, by);
-                for (const Met::Item& i : already) {
-                    const float by_logit = scalar(by[i.column]);
-                    seen.by_count[i.count] += by_logit;
-                    seen.by_age[i.age] += by_logit;
-                }
+                loss += raised_row(met.before(seen, low + p), seen, at, padded, target, by);
             } else {
-                const float aim = at[target];
-                for (int64_t e = seen.history ? seen.start[low + p] : 0; seen.history && e < seen.end[low + p]; ++e)
-                    at[seen.history[e] - 1] = -INFINITY;
-                at[target] = aim;
+                if (seen.history) leave_out(seen, low + p, target, at);
                 loss += softmax_row(at, padded, target, by);
             }
             for (int64_t c = 0; items.bias && c < padded; c += LANES)
