@@ -55,7 +55,11 @@ def seen_of_each(histories: list[torch.Tensor]) -> SeenItems:
 
 def hidden_parameters(model: RecGRELA) -> list[torch.nn.Parameter]:
     """The parameters that hidden states depend on: all but those of scores alone."""
-    return [p for name, p in model.named_parameters() if not name.startswith(("repeats.", "next_gap."))]
+    return [
+        p
+        for name, p in model.named_parameters()
+        if not name.startswith(("repeats.", "item_bias.", "next_gap."))
+    ]
 
 
 def row(histories: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -33,7 +33,7 @@ class Given(NamedTuple):
     state: State
 
 
-PLAIN = {"gaps": False, "repeats": False, "next_gaps": 0}
+PLAIN = {"gaps": False, "repeats": False, "item_bias": False, "next_gaps": 0}
 
 
 def given_of(
@@ -107,7 +107,9 @@ def by_autograd(
     # The naive losses take one precision for both factors.
     weight = model.embedding.weight.to(hidden.dtype)
     bias = None if model.repeats is None else model.repeats.bias
-    value = share * (loss(hidden, weight, Targets(row.targets, row.seen, bias), torch.Generator()) + of_classes)
+    item_bias = None if model.item_bias is None else model.item_bias.weight
+    targets = Targets(row.targets, row.seen, bias, item_bias)
+    value = share * (loss(hidden, weight, targets, torch.Generator()) + of_classes)
     grads = torch.autograd.grad(value, list(model.parameters()))
     return found(model, value.detach(), grads, after)
 
@@ -145,11 +147,12 @@ def test_equal_to_the_model_and_autograd(width, heads, seen, dtype):
     [
         {"gaps": True},
         {"repeats": True},
+        {"item_bias": True},
         {"learned_positions": 40},
         {"next_gaps": 4},
         {"gaps": True, "learned_positions": 40},
         {"gaps": True, "repeats": True, "learned_positions": 40},
-        {"gaps": True, "repeats": True, "learned_positions": 40, "next_gaps": 5},
+        {"gaps": True, "repeats": True, "learned_positions": 40, "next_gaps": 5, "item_bias": True},
     ],
     ids=lambda parts: "+".join(parts),
 )

@@ -31,7 +31,13 @@ ABLATIONS = [
     {"learned_positions": 5},
     {"gaps": False},
 ]
-OF_SCORES = [{"repeats": False}, {"next_gaps": 0}, {"repeats": False, "next_gaps": 0}, {"next_gaps": 7}]
+OF_SCORES = [
+    {"repeats": False},
+    {"next_gaps": 0},
+    {"item_bias": False},
+    {"repeats": False, "next_gaps": 0, "item_bias": False},
+    {"next_gaps": 7},
+]
 FORMS = ["causal", "bidirectional"]
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 
@@ -81,7 +87,7 @@ def test_mixed_scores_are_logarithms_of_probabilities():
     torch.testing.assert_close(found.exp().sum(1), torch.ones(1, dtype=torch.float64), **CLOSE)
 
 
-@pytest.mark.parametrize("settings", OF_SCORES[:2], ids=str)
+@pytest.mark.parametrize("settings", OF_SCORES[:3], ids=str)
 @torch.no_grad()
 def test_each_part_of_the_scores_matters(settings):
     full, without = trained_size_model(), trained_size_model(**settings)

@@ -77,6 +77,7 @@ def test_without_padding_the_mode_agrees_with_the_bidirectional_form() -> None:
         layers=c.layers,
         gaps=False,
         repeats=False,
+        item_bias=False,
         next_gaps=0,
     )
     ours = RecGRELA(config, rng=torch.Generator().manual_seed(0))

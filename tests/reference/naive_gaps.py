@@ -4,6 +4,7 @@ It shares no code with `grela`: bucket 0 is unknown, 1 is no time at all, and ha
 """
 
 import math
+from itertools import pairwise
 
 NO_TIME = -(2**63)
 FIRST, LAST = -40, 126
@@ -25,7 +26,7 @@ def half_octave(gap):
 def buckets(times):
     """The bucket of each event of one history."""
     found = [0]
-    for before, after in zip(times, times[1:]):
+    for before, after in pairwise(times):
         if not (known(before) and known(after)):
             found.append(0)
         elif after == before:

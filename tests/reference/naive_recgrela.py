@@ -151,6 +151,8 @@ def scores(p, state, history=None):
     """
     table = p["embedding.weight"]
     bias = [0.0 if history is None else raised(p, history, item) for item in range(1, len(table))]
+    if "item_bias.weight" in p:
+        bias = [bias[item - 1] + p["item_bias.weight"][item, 0] for item in range(1, len(table))]
     if "next_gap.when" not in p:
         return np.array([state @ row for row in table[1:]]) + bias
     whens = np.exp([row @ state for row in p["next_gap.when"]])

@@ -263,6 +263,48 @@ def test_the_card_names_paper_form_data_split_and_limits(card: str, fitted: Reco
         assert words in card
 
 
+OURS = {
+    "gaps": "an embedding of the time since the event before",
+    "repeats": "a learned bias on items of the history",
+    "item_bias": "a learned bias of each item",
+    "next_gaps": "scores mixed over when the next event comes, in 4 classes",
+}
+
+
+@pytest.mark.parametrize("on", [(), *((name,) for name in OURS), tuple(OURS)], ids=str)
+def test_the_card_says_what_the_model_adds_to_the_papers(
+    on: tuple[str, ...], fitted: Recommender, evaluation: Evaluation, floor: Evaluation
+) -> None:
+    settings = {name: (4 if name == "next_gaps" else True) if name in on else 0 for name in OURS}
+    config = replace(fitted.model.config, **settings)
+    card = model_card(
+        name="a run",
+        command="grela fit",
+        source="a log",
+        prepared=[],
+        model=RecGRELA(config, rng=torch.Generator()),
+        split=fitted.split,
+        evaluation=evaluation,
+        floor=floor,
+    )
+    said = "; ".join(OURS[name] for name in on) or "in nothing"
+    assert f"**differs from the paper's layers**: {said}\n" in card
+    by_default = "By default they are not recommended" in card
+    assert by_default == ("repeats" not in on)
+    assert ("has learnt what they are worth" in card) != by_default
+
+
+def test_the_report_names_the_settings_of_what_is_added(data: ReportData) -> None:
+    page = render(data)
+    assert {name: data.config["model"][name] for name in OURS} == {
+        "gaps": True,
+        "repeats": True,
+        "item_bias": True,
+        "next_gaps": 4,
+    }
+    assert all(name in page for name in OURS)
+
+
 def test_hostile_names_show_as_they_are_and_mark_nothing_up(card: str) -> None:
     page = MarkdownIt("commonmark").enable("table").render(card)
     assert "<script" not in page

@@ -95,11 +95,13 @@ def test_order_of_the_batch_is_order_of_the_scores(form, histories):
 
 
 @FORMS
-def test_empty_histories_score_all_items_alike(form, histories):
-    scorer = ModelScorer(make_model(form), window=WINDOW)
+def test_empty_histories_score_items_by_their_own_bias_alone(form, histories):
+    model = make_model(form)
+    scorer = ModelScorer(model, window=WINDOW)
     found = scorer.scores(HistoryBatch.of(histories))
-    np.testing.assert_allclose(found[[1, 6]], -np.log(ITEMS), rtol=1e-6)
-    assert np.ptp(scorer.scores(HistoryBatch.of([np.zeros(0, np.int32)]))) == 0
+    expected = model.item_bias.of_items.log_softmax(0).detach().numpy()
+    np.testing.assert_allclose(found[[1, 6]], [expected] * 2, **CLOSE)
+    np.testing.assert_allclose(scorer.scores(HistoryBatch.of([np.zeros(0, np.int32)])), [expected], **CLOSE)
     assert scorer.scores(HistoryBatch.of([])).shape == (0, ITEMS)
 
 

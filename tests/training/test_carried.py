@@ -62,7 +62,7 @@ def losses_of(
     seen = SeenItems(torch.from_numpy(s.items), torch.full_like(end, begin), end)
     classes = model.next_gap.class_of[s.gaps_at(at)]
     of_classes = -model.next_gap.log_probabilities(hidden)[torch.arange(len(at)), classes]
-    logits = model.next_gap.mapped(hidden, classes) @ model.item_weights.T
+    logits = model.next_gap.mapped(hidden, classes) @ model.item_weights.T + model.item_bias.of_items
     met = met_before(seen, 0, len(at), model.config.num_items)
     model.repeats.raise_met(logits, met)
     of_items = torch.nn.functional.cross_entropy(logits, s.items_at(at) - 1, reduction="none")
@@ -123,7 +123,7 @@ def test_a_training_that_changes_no_weight_tells_the_losses_of_one_long_pass(mon
 
 
 def test_gradients_stop_at_the_border_of_a_step():
-    model, s = model_of(replace(CONFIG, repeats=False, next_gaps=0)), one_history(61)
+    model, s = model_of(replace(CONFIG, repeats=False, item_bias=False, next_gaps=0)), one_history(61)
     rng = torch.Generator()
     first, second = (step.rows[0] for step in StreamPlan(s, 30, 30, 0).epoch(0))
     _, left = row_loss(model, first, rng, loss=mean_cross_entropy, dtype=torch.float32)

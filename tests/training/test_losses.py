@@ -41,7 +41,7 @@ def test_every_loss_learns_what_is_certain(loss, power):
     Without gaps, which are random here and slow gBCE down.
     """
     settings = {"loss": loss, "negatives": 12, "frequency_power": power, "calibration": 0.5}
-    settings["parts"] = PAPER | {"repeats": True}
+    settings["parts"] = PAPER | {"repeats": True, "item_bias": True}
     training = make_training(None, epochs=4, warmup_steps=1, validate=None, **settings)
     assert share_found(training) < 0.1
     training.run()

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
-from training_cases import Ear, assert_same_weights, make_training
+from training_cases import ALL_PARTS, PAPER, Ear, assert_same_weights, make_training
 
 from grela.errors import CheckpointError
 from grela.training.checkpoint import CURRENT
@@ -103,6 +104,26 @@ def test_another_models_checkpoint_is_refused(tmp_path):
     make_training(tmp_path, epochs=1).run()
     with pytest.raises(CheckpointError, match="is another model's: blocks"):
         make_training(tmp_path, epochs=1, width=20).run()
+
+
+@pytest.mark.parametrize("part", [*PAPER])
+def test_a_checkpoint_of_a_model_without_one_of_our_parts_is_refused(tmp_path, part):
+    make_training(tmp_path, epochs=1, parts=ALL_PARTS | {part: PAPER[part]}).run()
+    with pytest.raises(CheckpointError, match=r"is another model's: .* is None there"):
+        make_training(tmp_path, epochs=1).run()
+
+
+def test_a_checkpoint_holds_our_parts_and_their_averages(tmp_path):
+    training = make_training(tmp_path, epochs=1)
+    training.run()
+    parts = {"gaps.weight", "repeats.by_count", "repeats.by_age", "item_bias.weight", "next_gap.maps"}
+    with safe_open(tmp_path / CURRENT, "pt") as file:
+        names = set(file.keys())
+        assert torch.equal(file.get_tensor("model/next_gap.class_of"), training.model.next_gap.class_of)
+    for part in parts:
+        assert f"model/{part}" in names
+        assert f"best/{part}" in names
+        assert any(name.startswith("optimiser/") and part in name for name in names), part
 
 
 def run_until(folder: Path, line: str | None) -> list[str]:

@@ -30,30 +30,32 @@ def given_of(items: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Targets]:
     return hidden, weight, Targets(history[place + 1].long(), seen)
 
 
-def raised(targets: Targets, dtype: torch.dtype = torch.float64) -> Targets:
-    """Seen items raised by random tables: histories of a thousand events of a few items fill most buckets."""
+def raised(targets: Targets, items: int, dtype: torch.dtype = torch.float64) -> Targets:
+    """Items raised by random tables: histories of hundreds of events of a few items fill most buckets."""
     rng = torch.Generator().manual_seed(3)
     history = torch.randint(1, int(targets.items.max()) + 1, (1_000,), generator=rng, dtype=torch.int32)
     start = torch.randint(0, 500, (POSITIONS,), generator=rng)
     length = torch.randint(0, 500, (POSITIONS,), generator=rng) * (torch.arange(POSITIONS) % 5 > 0)
     tables = (torch.randn(size, generator=rng, dtype=torch.float64).to(dtype) for size in (COUNTS, AGES))
-    return Targets(targets.items, SeenItems(history, start, start + length), RepeatBias(*tables))
+    item_bias = torch.randn(items + 1, 1, generator=rng, dtype=torch.float64).to(dtype)
+    return Targets(targets.items, SeenItems(history, start, start + length), RepeatBias(*tables), item_bias)
 
 
 def with_bias_gradients(loss, hidden: Tensor, weight: Tensor, targets: Targets) -> list[Tensor]:
     bias = RepeatBias(*(table.clone().requires_grad_() for table in targets.bias))
     hidden, weight = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
-    value = loss(hidden, weight, Targets(targets.items, targets.seen, bias), RNG)
-    return [value.detach(), *torch.autograd.grad(3 * value, [hidden, weight, *bias])]
+    item_bias = targets.item_bias.clone().requires_grad_()
+    value = loss(hidden, weight, Targets(targets.items, targets.seen, bias, item_bias), RNG)
+    return [value.detach(), *torch.autograd.grad(3 * value, [hidden, weight, *bias, item_bias])]
 
 
 @pytest.mark.parametrize("items", [1, 5, 16, 33, 700])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_with_a_bias_no_further_from_the_definition_than_the_torch_form(items, dtype):
     hidden, weight, targets = given_of(items, dtype)
-    targets = raised(targets)
+    targets = raised(targets, items)
     exact = with_bias_gradients(naive_softmax, hidden.double(), weight.double(), targets)
-    targets = raised(targets, torch.float32)
+    targets = raised(targets, items, torch.float32)
     found, other = (with_bias_gradients(f, hidden, weight, targets) for f in (compiled.softmax, softmax))
     for mine, theirs, true in zip(found, other, exact, strict=True):
         size = true.norm() + 1e-3
@@ -61,7 +63,7 @@ def test_with_a_bias_no_further_from_the_definition_than_the_torch_form(items, d
         assert mine.shape == true.shape
         assert mine.dtype == theirs.dtype
     if items > 1:
-        assert sum(int(table.count_nonzero()) for table in found[3:]) > 10
+        assert sum(int(table.count_nonzero()) for table in found[3:5]) > 10
 
 
 def outcome(loss, hidden: Tensor, weight: Tensor, targets: Targets) -> tuple[Tensor, Tensor, Tensor]:

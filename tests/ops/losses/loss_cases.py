@@ -30,21 +30,33 @@ def with_bias(targets: Targets, *, dtype: torch.dtype = torch.float64, seed: int
     """Targets whose seen items are raised, or lowered, by tables of random numbers of size 1."""
     rng = torch.Generator().manual_seed(seed)
     tables = (torch.randn(size, generator=rng, dtype=torch.float64).to(dtype) for size in (COUNTS, AGES))
-    return Targets(targets.items, targets.seen, RepeatBias(*tables))
+    return Targets(targets.items, targets.seen, RepeatBias(*tables), targets.item_bias)
+
+
+def with_item_bias(targets: Targets, *, items: int = N, dtype: torch.dtype = torch.float64) -> Targets:
+    """Targets that raise every item by a number of its own, the padding by much."""
+    rng = torch.Generator().manual_seed(3)
+    table = torch.randn(items + 1, 1, generator=rng, dtype=torch.float64).to(dtype)
+    table[0] = 1e3
+    return Targets(targets.items, targets.seen, targets.bias, table)
 
 
 def with_gradients(loss, hidden, weight, targets, *, rng_seed: int = 7, **options):
-    """The loss and its dense gradients by hidden, weight and any bias, times 3: a factor that could be forgotten."""
+    """The loss and its dense gradients by hidden, weight and any bias, times 3: a factor that could be forgotten.
+
+    The biases' come in the order by count, by age, by item.
+    """
     leaves = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
     rng = torch.Generator(hidden.device).manual_seed(rng_seed)
     bias = None
     if targets.bias is not None:
         bias = RepeatBias(*(table.clone().requires_grad_() for table in targets.bias))
-    value = loss(*leaves, Targets(targets.items, targets.seen, bias), rng, **options)
+    item_bias = None if targets.item_bias is None else targets.item_bias.clone().requires_grad_()
+    value = loss(*leaves, Targets(targets.items, targets.seen, bias, item_bias), rng, **options)
     (3 * value).backward()
-    by_weight = leaves[1].grad
-    by_weight = by_weight.to_dense() if by_weight.is_sparse else by_weight
-    return value.detach(), leaves[0].grad, by_weight, *(table.grad for table in bias or ())
+    tables = [*leaves, *(bias or ()), *([] if item_bias is None else [item_bias])]
+    grads = (table.grad for table in tables)
+    return value.detach(), *(g.to_dense() if g.is_sparse else g for g in grads)
 
 
 def assert_equal(found, expected, *, rtol: float = 1e-12, atol: float = 1e-14) -> None:

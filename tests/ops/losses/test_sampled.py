@@ -6,7 +6,18 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from loss_cases import D, EachOnce, N, P, assert_equal, problem, with_bias, with_gradients, with_seen
+from loss_cases import (
+    D,
+    EachOnce,
+    N,
+    P,
+    assert_equal,
+    problem,
+    with_bias,
+    with_gradients,
+    with_item_bias,
+    with_seen,
+)
 
 from grela.ops.losses.gbce import beta, gbce, naive_gbce
 from grela.ops.losses.negatives import ByFrequency, Uniform
@@ -24,9 +35,9 @@ SOURCES = [Uniform(N), ByFrequency.of(COUNTS, 0.75, torch.device("cpu"))]
 
 
 def cases():
-    """Without a bias on items seen, and with one."""
+    """Without biases, and with one on items seen and one of each item."""
     hidden, weight, targets = problem()
-    return (hidden, weight, targets), (hidden, weight, with_bias(with_seen(targets)))
+    return (hidden, weight, targets), (hidden, weight, with_item_bias(with_bias(with_seen(targets))))
 
 
 @pytest.mark.parametrize("case", cases(), ids=["plain", "biased"])

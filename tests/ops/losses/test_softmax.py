@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from loss_cases import D, N, P, assert_equal, problem, with_bias, with_gradients, with_seen
+from loss_cases import D, N, P, assert_equal, problem, with_bias, with_gradients, with_item_bias, with_seen
 
 from grela.ops.losses import softmax as module
 from grela.ops.losses import targets as targets_module
@@ -18,7 +18,8 @@ BLOCKS = [Block(p, n) for p in (1, 4, 22, 23, 512) for n in (1, 3, 10, 11, 64)]
 def to(device, hidden, weight, targets):
     seen = None if targets.seen is None else targets.seen.to(device)
     bias = None if targets.bias is None else RepeatBias(*(table.to(device) for table in targets.bias))
-    return hidden.to(device), weight.to(device), Targets(targets.items.to(device), seen, bias)
+    item_bias = None if targets.item_bias is None else targets.item_bias.to(device)
+    return hidden.to(device), weight.to(device), Targets(targets.items.to(device), seen, bias, item_bias)
 
 
 def test_naive_is_the_mean_of_minus_log_softmax_over_all_items_but_padding():
@@ -41,13 +42,16 @@ def test_blocked_equals_naive_in_value_and_gradients(block, device):
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_without_seen_equals_its_definition(block, device, monkeypatch):
-    monkeypatch.setattr(targets_module, "PAIRS", 8)  # several turns of masking in a block, and a position above it
+    monkeypatch.setattr(
+        targets_module, "PAIRS", 8
+    )  # several turns of masking in a block, and a position above it
     hidden, weight, targets = problem()
-    case = to(device, hidden, weight, with_seen(targets))
-    assert_equal(
-        with_gradients(softmax_without_seen, *case, block=block),
-        with_gradients(naive_softmax_without_seen, *case),
-    )
+    for kind in (with_seen(targets), with_item_bias(with_seen(targets))):
+        case = to(device, hidden, weight, kind)
+        assert_equal(
+            with_gradients(softmax_without_seen, *case, block=block),
+            with_gradients(naive_softmax_without_seen, *case),
+        )
 
 
 def one_by_one(hidden, weight, targets, rng):
@@ -61,7 +65,7 @@ def one_by_one(hidden, weight, targets, rng):
 
 def test_the_naive_biased_softmax_is_that_of_raised_scores():
     hidden, weight, targets = problem()
-    case = hidden, weight, with_bias(with_seen(targets))
+    case = hidden, weight, with_item_bias(with_bias(with_seen(targets)))
     found = with_gradients(naive_softmax, *case)
     assert_equal(found, with_gradients(one_by_one, *case))
     assert all(table.any() for table in found[3:])
@@ -71,8 +75,12 @@ def test_the_naive_biased_softmax_is_that_of_raised_scores():
 def test_the_biased_softmax_equals_naive_in_value_and_all_gradients(block, device, monkeypatch):
     monkeypatch.setattr(targets_module, "PAIRS", 8)
     hidden, weight, targets = problem()
-    case = to(device, hidden, weight, with_bias(with_seen(targets)))
-    assert_equal(with_gradients(softmax, *case, block=block), with_gradients(naive_softmax, *case))
+    both = with_item_bias(with_bias(with_seen(targets)))
+    for kind in (with_bias(with_seen(targets)), with_item_bias(targets), both):
+        case = to(device, hidden, weight, kind)
+        found = with_gradients(softmax, *case, block=block)
+        assert_equal(found, with_gradients(naive_softmax, *case))
+    assert not found[-1][0]  # padding
 
 
 @pytest.mark.parametrize("loss", [naive_softmax, softmax])
