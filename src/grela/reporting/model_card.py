@@ -90,6 +90,8 @@ def _changes(config: RecGRELAConfig) -> str:
         changes.append("an embedding of the time since the event before")
     if config.repeats:
         changes.append("a learned bias on items of the history")
+    if config.item_bias:
+        changes.append("a learned bias of each item")
     if config.next_gaps:
         changes.append(f"scores mixed over when the next event comes, in {config.next_gaps} classes")
     if config.learned_positions:
