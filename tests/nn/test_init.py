@@ -6,6 +6,7 @@ from torch import nn
 
 from grela.models.recgrela import RecGRELA, RecGRELAConfig
 from grela.nn.init import initialise
+from grela.nn.item_bias import ItemBias
 
 
 def model(seed: int = 0) -> RecGRELA:
@@ -15,7 +16,7 @@ def model(seed: int = 0) -> RecGRELA:
 
 def test_parameters_have_the_papers_statistics():
     for name, module in model().named_modules():
-        if isinstance(module, nn.Linear | nn.Embedding):
+        if isinstance(module, nn.Linear | nn.Embedding) and not isinstance(module, ItemBias):
             count = module.weight.numel()
             assert abs(module.weight.mean().item()) < 5 * 0.02 / count**0.5, name
             assert module.weight.std().item() == pytest.approx(0.02, rel=5 / count**0.5), name
@@ -32,12 +33,20 @@ def test_parameters_have_the_papers_statistics():
                 assert abs(parameter.mean()) < 0.2, name
 
 
+def test_biases_of_scores_begin_at_nothing_and_maps_of_gaps_at_next_to_nothing():
+    begun = model()
+    assert not any(p.any() for part in (begun.repeats, begun.item_bias) for p in part.parameters())
+    for parameter in begun.next_gap.parameters():
+        assert parameter.std().item() == pytest.approx(0.02, rel=5 / parameter.numel() ** 0.5)
+    assert not begun.next_gap.class_of.any()
+
+
 def test_the_seed_decides_every_parameter():
     first, again, other = model(1), model(1), model(2)
     torch.rand(3)  # the global generator has no say
     for (name, a), b, c in zip(first.named_parameters(), again.parameters(), other.parameters(), strict=True):
         assert torch.equal(a, b), name
-        drawn = a.dim() > 1 or "conv" in name
+        drawn = (a.dim() > 1 or "conv" in name) and "item_bias" not in name
         assert torch.equal(a, c) != drawn, name
 
 
