@@ -60,8 +60,10 @@ def measure(items: int, loss: str, steps: int, threads: int, folder: Path) -> di
     torch.set_num_threads(threads)
     config = TrainingConfig(epochs=2, batch_positions=POSITIONS, loss=loss, checkpoint_seconds=1e9)
     plan = WindowPlan(sequences(items, steps * POSITIONS), config.window, POSITIONS, config.seed)
-    # Scalable cross-entropy is the one loss that cannot teach a bias for repeats.
-    shape = RecGRELAConfig(num_items=items, repeats=loss != "scalable_cross_entropy")
+    # Scalable cross-entropy cannot teach a bias for repeats, gBCE no distribution that could be mixed.
+    shape = RecGRELAConfig(
+        num_items=items, repeats=loss != "scalable_cross_entropy", next_gaps=0 if loss == "gbce" else 4
+    )
     model = RecGRELA(shape, rng=torch.Generator().manual_seed(0))
 
     def validate(model: RecGRELA) -> dict[str, float]:

@@ -156,9 +156,15 @@ def test_a_file_that_is_none_is_named(tmp_path, name, content, message):
 
 @pytest.mark.parametrize("loss", get_args(LossName))
 def test_every_loss_trains_a_model_without_a_bias_and_all_that_can_teach_it_one_with(loss):
-    assert config_from({"model": {"repeats": False}, "training": {"loss": loss}}).training.loss == loss
-    if loss not in ("softmax_without_seen", "scalable_cross_entropy"):
+    plain = {"repeats": False, "next_gaps": 0}
+    assert config_from({"model": plain, "training": {"loss": loss}}).training.loss == loss
+    if loss not in ("softmax_without_seen", "scalable_cross_entropy", "gbce"):
         assert config_from({"training": {"loss": loss}}).model.repeats
+
+
+def test_a_mixture_needs_a_loss_that_teaches_a_distribution():
+    with pytest.raises(ConfigError, match=r"'gbce'.*set model\.next_gaps = 0"):
+        config_from({"training": {"loss": "gbce"}})
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

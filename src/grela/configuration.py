@@ -67,6 +67,11 @@ class Config:
                 f"training.loss is {self.training.loss!r}, which cannot teach a model what repeats are worth: "
                 "set model.repeats = false, or take another loss"
             )
+        if self.model.next_gaps and self.training.loss == "gbce":
+            raise ConfigError(
+                "training.loss is 'gbce', which teaches no distribution over items for model.next_gaps to mix: "
+                "set model.next_gaps = 0, or take another loss"
+            )
         if self.training.histories == "carried" and self.model.form != "causal":
             raise ConfigError(
                 f"training.histories is 'carried', but a {self.model.form} model has no state to carry: "
