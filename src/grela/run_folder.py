@@ -24,7 +24,7 @@ from grela.errors import ConfigError, RunError
 from grela.training.loop import METRICS
 
 RUN = "run.json"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
