@@ -119,7 +119,7 @@ def changed(values: dict, where: str, value: object) -> dict:
 @pytest.mark.parametrize(
     ("where", "value"),
     [
-        ("format", 2),
+        ("format", 1),
         ("format", None),
         ("fingerprint", 7),
         ("fingerprint", "0" * 64),
