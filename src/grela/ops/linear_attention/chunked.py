@@ -22,8 +22,15 @@ def chunked(
     *,
     eps: float = EPS,
     chunk: int = 32,
+    log_decay: Tensor | None = None,
 ) -> tuple[Tensor, AttentionState]:
-    """`naive` in time and memory linear in T; arguments and results as there, for any T and any `chunk`."""
+    """`naive` in time and memory linear in T; arguments and results as there, for any T and any `chunk`.
+
+    Within a chunk queries grow and keys shrink by their place in it, so `log_decay` times `chunk` must stay far from
+    what a float32 exponent holds, 88: with 32 positions a decay of at most 1 a position does.
+    """
+    if log_decay is not None:
+        q, k, q_rot, k_rot = _weighted((q, q_rot), (k, k_rot), log_decay, chunk)
     length, heads = q.shape[1], q.shape[2]
     spare = -length % chunk
     q_BNCD, k_BNCD = (_in_chunks(x.flatten(2), chunk, spare) for x in (q, k))
@@ -40,7 +47,11 @@ def chunked(
 
     added_S = (kr_BNHCK * in_last_BNC[:, :, None, :, None]).mT @ v_BNHCV
     added_z = (in_last_BNC.unsqueeze(-2) @ k_BNCD).squeeze(-2)
-    S_BNHKV, z_BND, final = _entering(added_S, added_z, keep_BN, state)
+    if log_decay is None:
+        S_BNHKV, z_BND, final = _entering(added_S, added_z, keep_BN, state)
+    else:
+        decay_NHK = _over_chunks(log_decay, length, chunk)
+        S_BNHKV, z_BND, final = _entering_decayed(added_S, added_z, keep_BN, decay_NHK, state)
 
     within = (qr_BNHCK @ kr_BNHCK.mT * mask_BNCC.unsqueeze(2)) @ v_BNHCV
     numerator_BNHCV = within + receives_BNC[:, :, None, :, None] * (qr_BNHCK @ S_BNHKV)
@@ -68,6 +79,69 @@ def _entering(
     width = state.S[0].numel()
     final = AttentionState(final_BX[:, :width].view_as(state.S), final_BX[:, width:].view_as(state.z))
     return entering_BNX[..., :width].view_as(added_S), entering_BNX[..., width:], final
+
+
+def _weighted(
+    queries: tuple[Tensor, Tensor], keys: tuple[Tensor, Tensor], log_decay: Tensor, chunk: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """q, k, q_rot, k_rot such that products of q at t and k at s of one chunk decay by t - s."""
+    (q, q_rot), (k, k_rot) = queries, keys
+    place_T = torch.arange(q.shape[1], device=q.device) % chunk + 1
+    log_THK = place_T[:, None, None] * log_decay
+    up, down = log_THK.exp(), (-log_THK).exp()
+    return q * up, k * down, q_rot * up, k_rot * down
+
+
+def _over_chunks(log_decay: Tensor, length: int, chunk: int) -> Tensor:
+    """What is left after each chunk, [N, H, K]; the last may be shorter."""
+    starts_N = torch.arange(0, length, chunk, device=log_decay.device)
+    places_N = (length - starts_N).clamp(max=chunk)
+    return (places_N[:, None, None] * log_decay).exp()
+
+
+def _entering_decayed(
+    added_S: Tensor, added_z: Tensor, keep_BN: Tensor, decay_NHK: Tensor, state: AttentionState
+) -> tuple[Tensor, Tensor, AttentionState]:
+    """`_entering` where a chunk leaves decay (keep state + added)."""
+    S_NX = decay_NHK.unsqueeze(-1).expand(-1, -1, -1, added_S.shape[-1]).flatten(1)
+    decay_NX = torch.cat((S_NX, decay_NHK.flatten(1)), -1)
+    added_BNX = torch.cat((added_S.flatten(2), added_z), -1).to(state.S.dtype) * decay_NX
+    initial_BX = torch.cat((state.S.flatten(1), state.z.flatten(1)), -1)
+    entering_BNX, final_BX = _DecayedCarry.apply(  # type: ignore[no-untyped-call]
+        added_BNX, keep_BN, decay_NX, initial_BX
+    )
+    width = state.S[0].numel()
+    final = AttentionState(final_BX[:, :width].view_as(state.S), final_BX[:, width:].view_as(state.z))
+    return entering_BNX[..., :width].view_as(added_S), entering_BNX[..., width:], final
+
+
+class _DecayedCarry(torch.autograd.Function):
+    """`_Carry` with x_{n+1} = keep_n decay_n x_n + added_n; decay [N, X]."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, added: Tensor, keep: Tensor, decay: Tensor, initial: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        batch, chunks, width = added.shape
+        states = added.new_empty(chunks + 1, batch, width)
+        states[0] = initial
+        factors = keep.T.unsqueeze(-1) * decay.unsqueeze(1)
+        for n in range(chunks):
+            torch.addcmul(added[:, n], states[n], factors[n], out=states[n + 1])
+        ctx.save_for_backward(keep, factors, states)
+        return states[:-1].transpose(0, 1), states[-1].clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, Tensor, Tensor]:
+        grad_entering, grad_final = grads
+        keep, factors, states = ctx.saved_tensors
+        batch, chunks, width = grad_entering.shape
+        grad_states = grad_entering.new_empty(chunks + 1, batch, width)
+        grad_states[-1] = grad_final
+        for n in reversed(range(chunks)):
+            torch.addcmul(grad_entering[:, n], grad_states[n + 1], factors[n], out=grad_states[n])
+        by_decay = (grad_states[1:] * states[:-1] * keep.T.unsqueeze(-1)).sum(1)
+        return grad_states[1:].transpose(0, 1), None, by_decay, grad_states[0]
 
 
 class _Carry(torch.autograd.Function):
