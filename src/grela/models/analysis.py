@@ -182,7 +182,10 @@ def mixing_matrices(view: LayerView, *, causal: bool) -> Tensor:
     whole_history = torch.zeros(1, length, dtype=torch.int64)
     if causal:
         state = empty_state(1, attention.heads, width // attention.heads, length, like=view.x)
-        mixed, _ = chunked(q, k, q_rot, k_rot, identity_BTHT, whole_history, state, eps=attention.eps)
+        log_decay = attention.log_decay()
+        mixed, _ = chunked(
+            q, k, q_rot, k_rot, identity_BTHT, whole_history, state, eps=attention.eps, log_decay=log_decay
+        )
     else:
         mixed = bidirectional(q, k, q_rot, k_rot, identity_BTHT, whole_history == 0, eps=attention.eps)
     return mixed[0].transpose(0, 1)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, silu
 
+from grela.nn.decay import Decay, DecayKind
 from grela.ops.feature_map import positive_features
 from grela.ops.linear_attention import (
     AttentionState,
@@ -49,7 +50,16 @@ class GatedLinearAttention(nn.Module):
     """One GRELA layer. `rotation`, `local_branch`, `gate` can be switched off for an ablation."""
 
     def __init__(
-        self, width: int, *, heads: int, taps: int, rotation: bool, local_branch: bool, gate: bool, eps: float
+        self,
+        width: int,
+        *,
+        heads: int,
+        taps: int,
+        rotation: bool,
+        local_branch: bool,
+        gate: bool,
+        eps: float,
+        decay: DecayKind = "none",
     ) -> None:
         super().__init__()
         self.heads = heads
@@ -60,6 +70,8 @@ class GatedLinearAttention(nn.Module):
         self.gate = nn.Linear(width, width) if gate else None
         self.conv = nn.Conv1d(width, width, taps, groups=width) if local_branch else None
         self.out = nn.Linear(width, width)
+        rates = {"none": 0, "head": 1, "channel": width // heads // 2}[decay]
+        self.decay = Decay(heads, rates) if rates else None
 
     def forward(
         self, x: Tensor, turns: Tensor, segments: Tensor, state: LayerState
@@ -75,7 +87,9 @@ class GatedLinearAttention(nn.Module):
         value = self.value(x)
         parts = self._heads(value, turns)
         with torch.autocast(x.device.type, enabled=False):
-            attended, attention = chunked(*parts, segments, state.attention, eps=self.eps)
+            attended, attention = chunked(
+                *parts, segments, state.attention, eps=self.eps, log_decay=self.log_decay()
+            )
         local, tail = self._local(value, segments, state.tail)
         return Branches(attended.flatten(2), local, self._gate(x)), LayerState(attention, tail)
 
@@ -120,7 +134,8 @@ class GatedLinearAttention(nn.Module):
     def step(self, x: Tensor, turns: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """One event: x [B, D], turns [B, D/2]; y [B, D] and the state after it."""
         value = self.value(x)
-        attended, attention = step(*self._heads(value, turns), state.attention, eps=self.eps)
+        parts = self._heads(value, turns)
+        attended, attention = step(*parts, state.attention, eps=self.eps, log_decay=self.log_decay())
         if self.conv is None:
             local, tail = torch.zeros_like(value), state.tail
         else:
@@ -138,6 +153,13 @@ class GatedLinearAttention(nn.Module):
         """The tail before the first event: zeros [B, W - 1, D]."""
         past = 0 if self.conv is None else self.conv.kernel_size[0] - 1
         return torch.zeros(x.shape[0], past, x.shape[-1], device=x.device, dtype=self.out.weight.dtype)
+
+    def log_decay(self) -> Tensor | None:
+        """[H, K]; None where nothing decays."""
+        if self.decay is None:
+            return None
+        log_HC: Tensor = self.decay()
+        return log_HC.repeat_interleave(self.out.in_features // log_HC.numel(), 1)
 
     def _heads(self, value: Tensor, turns: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         # The sums and the division stay in float32 whatever the projections ran in; so autocast, which would

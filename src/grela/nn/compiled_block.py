@@ -63,6 +63,8 @@ def unsupported(block: Block) -> str | None:
     width = attention.out.in_features
     if not attention.rotation or attention.gate is None or attention.conv is None:
         return "the compiled kernels have rotation, gate and local branch built in"
+    if attention.decay is not None:
+        return "the compiled kernels know no decay of the state"
     if width // attention.heads not in HEAD_WIDTHS:
         return f"a head is {width // attention.heads} wide; the compiled kernels know {HEAD_WIDTHS}"
     if attention.out.weight.dtype != torch.float32:

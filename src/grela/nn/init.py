@@ -5,6 +5,7 @@ import math
 import torch
 from torch import nn
 
+from grela.nn.decay import Decay
 from grela.nn.item_bias import ItemBias
 from grela.nn.next_gap import NextGap
 from grela.nn.repeats import Repeats
@@ -38,5 +39,7 @@ def initialise(model: nn.Module, rng: torch.Generator) -> None:
             module.draw(WEIGHT_STD, rng)
         elif isinstance(module, Repeats):
             module.start_at(0.0)
+        elif isinstance(module, Decay):
+            module.start()
         elif next(module.parameters(recurse=False), None) is not None:
             raise TypeError(f"no initialisation rule for {name}: {type(module).__name__}")

@@ -28,6 +28,8 @@ def unsupported(block: Block) -> str | None:
     weight = block.attention.out.weight
     if weight.dtype != torch.float32:
         return f"weights are {weight.dtype}; Triton's kernels know float32"
+    if block.attention.decay is not None:
+        return "Triton's kernels know no decay of the state"
     head = weight.shape[0] // block.attention.heads
     return (
         None if head <= WIDEST_HEAD else f"a head is {head} wide; Triton's kernels know up to {WIDEST_HEAD}"

@@ -48,7 +48,7 @@ def recurrent(
         if t > 0:
             kept_B = (segments[:, t] == segments[:, t - 1]).to(state.S.dtype)
             state = AttentionState(state.S * kept_B[:, None, None, None], state.z * kept_B[:, None, None])
-        now = (x[:, t] for x in (q, k, q_rot, k_rot, v))
+        now = q[:, t], k[:, t], q_rot[:, t], k_rot[:, t], v[:, t]
         out, state = step(*now, state, eps=eps, log_decay=log_decay)
         outputs.append(out)
     return torch.stack(outputs, 1), state
