@@ -110,17 +110,27 @@ def row_gradients(
     numbers = (M, N, TILE, model.config.dropout, seeds[-1], share / P)
     given = Row(*_at(*arrays, *of_items, classes), K, *_at(*mixture), *numbers)
     embedding = (model.embedding.weight, model.norm.weight, model.norm.bias)
-    weights = [weight for block in model.each_block() for weight in weights_of(block)]
+    weights = [weights_of(block) for block in model.each_block()]
+    fading = [of_block.log_fading for of_block in weights]
+    by_fading = [None if log is None else torch.zeros_like(log) for log in fading]
+    by_weights = [
+        grad
+        for of_block, by_log in zip(weights, by_fading, strict=True)
+        for grad in (*(by[id(weight)] for weight in of_block[:-1]), by_log)
+    ]
     loss = kernel("row_gradients", dtype)(
         ctypes.addressof(shapes),
         ctypes.addressof(given),
         addresses(embedding),
-        addresses(weights),
+        addresses(weight for of_block in weights for weight in of_block),
         addresses(part for layer in state.layers for part in (*layer.attention, layer.tail)),
         addresses(part for layer in after for part in (*layer.attention, layer.tail)),
         addresses(by[id(weight)] for weight in embedding),
-        addresses(by[id(weight)] for weight in weights),
+        addresses(by_weights),
     )
+    for block, log, by_log in zip(model.each_block(), fading, by_fading, strict=True):
+        if (decay := block.attention.decay) is not None and log is not None:
+            by[id(decay.log_time)].add_(torch.autograd.grad(log, decay.log_time, by_log)[0])
     if by_added is not None:
         for table, index in tables:
             by[id(table.weight)].index_add_(0, index, by_added)

@@ -43,6 +43,7 @@ class Weights(NamedTuple):
     up_bias: Tensor
     down: Tensor
     down_bias: Tensor
+    log_fading: Tensor | None
 
 
 class Call(NamedTuple):
@@ -63,8 +64,6 @@ def unsupported(block: Block) -> str | None:
     width = attention.out.in_features
     if not attention.rotation or attention.gate is None or attention.conv is None:
         return "the compiled kernels have rotation, gate and local branch built in"
-    if attention.decay is not None:
-        return "the compiled kernels know no decay of the state"
     if width // attention.heads not in HEAD_WIDTHS:
         return f"a head is {width // attention.heads} wide; the compiled kernels know {HEAD_WIDTHS}"
     if attention.out.weight.dtype != torch.float32:
@@ -148,6 +147,7 @@ def weights_of(block: Block) -> Weights:
         f.up.bias,
         f.down.weight,
         f.down.bias,
+        None if (log_decay := a.log_decay()) is None else log_decay.flatten().contiguous(),
     )
 
 
@@ -164,16 +164,16 @@ def _kept(rate: float, segments: Tensor, rng: torch.Generator | None) -> Tensor:
     return keep_mask((len(segments), histories), rate, rng, torch.float32).gather(1, segments)
 
 
-def zeros_like_each(weights: list[Tensor]) -> list[Tensor]:
-    """Zeros of each weight's shape, in one piece of memory."""
-    sizes = [weight.numel() for weight in weights]
-    flat = torch.zeros(sum(sizes))
-    return [part.view_as(weight) for part, weight in zip(flat.split(sizes), weights, strict=True)]
+def zeros_like_each(weights: list[Tensor | None]) -> list[Tensor | None]:
+    """Zeros of each weight's shape, in one piece of memory; None for None."""
+    sizes = [0 if weight is None else weight.numel() for weight in weights]
+    parts = torch.zeros(sum(sizes)).split(sizes)
+    return [None if w is None else part.view_as(w) for part, w in zip(parts, weights, strict=True)]
 
 
 class _CompiledBlock(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, given: Call, *weights: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, given: Call, *weights: Tensor | None) -> Tensor:
         x = x.contiguous()
         P, width = given.shape.B * given.shape.length, given.shape.D
         narrow = x.new_empty(P, 7 * width + given.shape.F, dtype=given.dtype)

@@ -69,7 +69,7 @@ def _kept(block: Block, packing: Packing, rng: torch.Generator | None) -> Tensor
 
 class _CompiledLast(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, given: LastCall, *weights: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, given: LastCall, *weights: Tensor | None) -> Tensor:
         x = x.contiguous()
         B, P, width = given.shape.B, given.shape.length, given.shape.D
         narrow = x.new_empty(3 * P * width + B * (7 * width + given.shape.F), dtype=given.dtype)

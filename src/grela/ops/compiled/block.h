@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "feed_forward.h"
@@ -28,6 +29,7 @@ template <class F>
 struct Parameters {
     F *norm, *norm_bias, *value, *value_bias, *gate, *gate_bias, *query_key, *query_key_bias, *taps, *taps_bias, *out,
         *out_bias, *second_norm, *second_norm_bias, *up, *up_bias, *down, *down_bias;
+    F* log_fading;  // [D]; null: nothing fades
 };
 
 struct Inputs {
@@ -136,6 +138,13 @@ inline void second_half(const Shape& s, const Inputs& in, const Parameters<const
     }
 }
 
+// What is left of each key channel's sums after one position, [D]; empty where nothing fades.
+inline std::vector<float> fading_of(const Parameters<const float>& w, int64_t D) {
+    std::vector<float> found(w.log_fading ? D : 0);
+    for (size_t c = 0; c < found.size(); ++c) found[c] = std::exp(w.log_fading[c]);
+    return found;
+}
+
 template <class T>
 inline void block_forward(const Shape& s, const Inputs& in, const Parameters<const float>& w, StateArrays state,
                           Kept<T> kept, float* result) {
@@ -163,7 +172,10 @@ inline void block_forward(const Shape& s, const Inputs& in, const Parameters<con
                        store(qk + p * 2 * D + c, sums + load(w.query_key_bias + c));
                    });
     }
-    const Layer<T> layer{D, s.H, s.W, (float)s.eps, kept.vg, kept.qk, in.turns, w.taps, w.taps_bias, {}};
+    const std::vector<float> fading = fading_of(w, D);
+    const Layer<T> layer{D,        s.H,     s.W,    (float)s.eps, kept.vg,
+                         kept.qk,  in.turns, w.taps, w.taps_bias,  {},
+                         fading.empty() ? nullptr : fading.data()};
     if (s.whole)
         mix_whole(layer, in.segments, s.length, kept.u);
     else
@@ -302,11 +314,14 @@ inline void block_backward(const Shape& s, const Inputs& in, const Parameters<co
     if ((int64_t)narrow.size() < 5 * P * D) narrow.resize(5 * P * D);
     T *const by_u = narrow.data(), *const by_vg = by_u + P * D, *const by_qk = by_vg + 2 * P * D;
     second_half_grad(s, in, w, kept, grad, by, wide.data(), by_u);
-    const Layer<T> layer{D, s.H, s.W, (float)s.eps, kept.vg, kept.qk, in.turns, w.taps, w.taps_bias, {}};
+    const std::vector<float> fading = fading_of(w, D);
+    const Layer<T> layer{D,        s.H,     s.W,    (float)s.eps, kept.vg,
+                         kept.qk,  in.turns, w.taps, w.taps_bias,  {},
+                         fading.empty() ? nullptr : fading.data()};
     if (s.whole)
         mix_whole_grad(layer, in.segments, s.length, by_u, by_vg, by_qk, by.taps, by.taps_bias);
     else
         mix_grad(layer, in.segments, s.B, s.length, before.S, before.z, before.tail, by_u, by_vg, by_qk, by.taps,
-                 by.taps_bias);
+                 by.taps_bias, by.log_fading);
     first_half_grad(s, in, w, kept, wide.data(), by_vg, by_qk, by, by_x);
 }

@@ -17,16 +17,28 @@
 
 // n positions of one history, D width, H heads, d = D / H (a multiple of 16), W taps
 
+// How A decays before a position is added: not, by row, or by column, each by its own factor.
+enum class Fading { none, rows, columns };
+
+template <Fading fading>
+INLINE Floats faded(Floats sums, const float* factors, int row, int column) {
+    if constexpr (fading == Fading::rows) return sums * factors[row];
+    if constexpr (fading == Fading::columns) return sums * load(factors + column);
+    return sums;
+}
+
 // Adds to A [d, d] over n positions and contracts; rows of a, b, c, out lie `stride` apart, backwards if negative.
-template <int d>
-void sweep(int64_t n, int64_t stride, const float* a, const float* b, const float* c, float* A, float* out) {
+template <int d, Fading fading>
+void sweep(int64_t n, int64_t stride, const float* a, const float* b, const float* c, const float* factors, float* A,
+           float* out) {
     constexpr int R = d / LANES;
     for (int64_t t = 0; t < n; ++t, a += stride, b += stride, c += stride, out += stride) {
         Floats right[R], found[R] = {};
         for (int r = 0; r < R; ++r) right[r] = load(b + r * LANES);
         for (int i = 0; i < d; ++i)
             for (int r = 0; r < R; ++r) {
-                const Floats sums = load(A + i * d + r * LANES) + a[i] * right[r];
+                const Floats before = load(A + i * d + r * LANES);
+                const Floats sums = faded<fading>(before, factors, i, r * LANES) + a[i] * right[r];
                 store(A + i * d + r * LANES, sums);
                 found[r] += c[i] * sums;
             }
@@ -35,9 +47,9 @@ void sweep(int64_t n, int64_t stride, const float* a, const float* b, const floa
 }
 
 // Sixteen rows of sixteen fit into registers.
-template <>
-inline void sweep<LANES>(int64_t n, int64_t stride, const float* a, const float* b, const float* c, float* A,
-                         float* out) {
+template <Fading fading>
+inline void sweep_sixteen(int64_t n, int64_t stride, const float* a, const float* b, const float* c,
+                          const float* factors, float* A, float* out) {
     Floats sums[LANES];
     for (int i = 0; i < LANES; ++i) sums[i] = load(A + i * LANES);
     for (int64_t t = 0; t < n; ++t, a += stride, b += stride, c += stride, out += stride) {
@@ -45,14 +57,28 @@ inline void sweep<LANES>(int64_t n, int64_t stride, const float* a, const float*
         Floats even{}, odd{};  // two sums, as each addition waits for the one before
 #pragma GCC unroll 16
         for (int i = 0; i < LANES; i += 2) {
-            sums[i] += a[i] * right;
-            sums[i + 1] += a[i + 1] * right;
+            sums[i] = faded<fading>(sums[i], factors, i, 0) + a[i] * right;
+            sums[i + 1] = faded<fading>(sums[i + 1], factors, i + 1, 0) + a[i + 1] * right;
             even += c[i] * sums[i];
             odd += c[i + 1] * sums[i + 1];
         }
         store(out, even + odd);
     }
     for (int i = 0; i < LANES; ++i) store(A + i * LANES, sums[i]);
+}
+
+template <int d>
+void sweep_by(Fading fading, int64_t n, int64_t stride, const float* a, const float* b, const float* c,
+              const float* factors, float* A, float* out) {
+    const auto go = [&]<Fading how>() {
+        if constexpr (d == LANES)
+            sweep_sixteen<how>(n, stride, a, b, c, factors, A, out);
+        else
+            sweep<d, how>(n, stride, a, b, c, factors, A, out);
+    };
+    if (!factors) return go.template operator()<Fading::none>();
+    if (fading == Fading::rows) return go.template operator()<Fading::rows>();
+    return go.template operator()<Fading::columns>();
 }
 
 template <int d>
@@ -83,6 +109,11 @@ struct Layer {
     const float* turns;              // [P, D]: cos and sin of each pair
     const float *taps, *taps_bias;   // [D, W], [D]
     std::vector<float> tap_columns;  // [W, D]: tap by tap
+    const float* fading;             // [D]: what is left of a key channel's sums after one position; null: all
+
+    const float* fading_at(int64_t channel) const { return fading ? fading + channel : nullptr; }
+
+    Floats faded_sum(Floats sums, int64_t channel) const { return fading ? sums * load(fading + channel) : sums; }
 
     void arrange_taps() {
         tap_columns.resize(W * D);
@@ -137,6 +168,11 @@ void convolve(const Layer<T>& layer, int64_t n, Scratch& s, const float* tail) {
         }
 }
 
+template <int d, class T>
+void one_head(const Layer<T>& layer, int64_t n, int64_t at, Scratch& s, float* S) {
+    sweep_by<d>(Fading::rows, n, layer.D, s[KR] + at, s[V] + at, s[QR] + at, layer.fading_at(at), S, s[OUT] + at);
+}
+
 // The numerators of all heads; S [H, d, d] goes from the state before to the state after.
 template <class T>
 void numerators(const Layer<T>& layer, int64_t n, Scratch& s, float* S) {
@@ -144,9 +180,9 @@ void numerators(const Layer<T>& layer, int64_t n, Scratch& s, float* S) {
     for (int64_t h = 0; h < layer.H; ++h) {
         const int64_t at = h * d;
         switch (d) {
-            case 16: sweep<16>(n, D, s[KR] + at, s[V] + at, s[QR] + at, S + at * d, s[OUT] + at); break;
-            case 32: sweep<32>(n, D, s[KR] + at, s[V] + at, s[QR] + at, S + at * d, s[OUT] + at); break;
-            case 64: sweep<64>(n, D, s[KR] + at, s[V] + at, s[QR] + at, S + at * d, s[OUT] + at); break;
+            case 16: one_head<16>(layer, n, at, s, S + at * d); break;
+            case 32: one_head<32>(layer, n, at, s, S + at * d); break;
+            case 64: one_head<64>(layer, n, at, s, S + at * d); break;
         }
     }
 }
@@ -181,7 +217,8 @@ void mix_history(const Layer<T>& layer, int64_t first, int64_t n, float* S, floa
         convolve(layer, count, s, tail);
         numerators(layer, count, s, S);
         for (int64_t t = 0; t < count; ++t) {
-            for (int64_t c = 0; c < D; c += LANES) store(z + c, load(z + c) + load(s[K] + t * D + c));
+            for (int64_t c = 0; c < D; c += LANES)
+                store(z + c, layer.faded_sum(load(z + c), c) + load(s[K] + t * D + c));
             inverses(s[Q] + t * D, z, layer.H, d, layer.eps, inverse.data());
             for (int64_t c = 0; c < D; c += LANES) {
                 const Floats local = load(s[CONV] + t * D + c);
@@ -229,7 +266,8 @@ void mix_grad_outer(const Layer<T>& layer, int64_t first, int64_t n, Scratch& s,
     std::vector<float> inverse(H), z(z_before, z_before + D), by_z(D), by_denominator(n * H);
     for (int64_t t = 0; t < n; ++t) {
         const int64_t at = t * D;
-        for (int64_t c = 0; c < D; c += LANES) store(&z[c], load(&z[c]) + load(s[K] + at + c));
+        for (int64_t c = 0; c < D; c += LANES)
+            store(&z[c], layer.faded_sum(load(&z[c]), c) + load(s[K] + at + c));
         inverses(s[Q] + at, z.data(), H, d, layer.eps, inverse.data());
         for (int64_t h = 0; h < H; ++h) {
             const float grad = branches_grad(layer, first, t, h, inverse[h], s, grad_u, grad_vg);
@@ -239,22 +277,43 @@ void mix_grad_outer(const Layer<T>& layer, int64_t first, int64_t n, Scratch& s,
     }
     for (int64_t t = n - 1; t >= 0; --t)
         for (int64_t c = 0; c < D; c += LANES) {
-            store(&by_z[c], load(&by_z[c]) + by_denominator[t * H + c / d] * load(s[Q] + t * D + c));
-            store(s[DK] + t * D + c, load(&by_z[c]));
+            const Floats by_z_t = load(&by_z[c]) + by_denominator[t * H + c / d] * load(s[Q] + t * D + c);
+            store(s[DK] + t * D + c, by_z_t);
+            store(&by_z[c], layer.faded_sum(by_z_t, c));
         }
 }
 
 // The three gradient sums of one head of width d.
-template <int d>
-void head_grads(int64_t n, int64_t D, int64_t at, Scratch& s, const float* S_before) {
+template <int d, class T>
+void head_grads(const Layer<T>& layer, int64_t n, int64_t at, Scratch& s, const float* S_before) {
+    const int64_t D = layer.D;
+    const float* const factors = layer.fading_at(at);
     float A[d * d];
     transpose<d>(S_before, A);
-    sweep<d>(n, D, s[V] + at, s[KR] + at, s[G] + at, A, s[DQR] + at);
+    sweep_by<d>(Fading::columns, n, D, s[V] + at, s[KR] + at, s[G] + at, factors, A, s[DQR] + at);
     const int64_t last = (n - 1) * D + at;
     std::fill_n(A, d * d, 0.0f);
-    sweep<d>(n, -D, s[QR] + last, s[G] + last, s[KR] + last, A, s[DV] + last);
+    sweep_by<d>(Fading::rows, n, -D, s[QR] + last, s[G] + last, s[KR] + last, factors, A, s[DV] + last);
     std::fill_n(A, d * d, 0.0f);
-    sweep<d>(n, -D, s[G] + last, s[QR] + last, s[V] + last, A, s[DKR] + last);
+    sweep_by<d>(Fading::columns, n, -D, s[G] + last, s[QR] + last, s[V] + last, factors, A, s[DKR] + last);
+}
+
+// Adds to `by` [D] the gradient by the logarithm of each channel's fading. A pair of positions t >= s has a share that
+// fades by f^(t-s): it is part of q_t . dq_t and of k_s . dk_s alike, so their sums weighted by t and by s tell the
+// pairs' distances. What came before the first position has the distance t + 1.
+template <class T>
+void fading_grad(const Layer<T>& layer, int64_t n, Scratch& s, float* by) {
+    const int64_t D = layer.D;
+    for (int64_t c = 0; layer.fading && c < D; ++c) {
+        double total = 0;
+        for (int64_t t = 0; t < n; ++t) {
+            const int64_t at = t * D + c;
+            const float by_q = s[QR][at] * s[DQR][at] + s[Q][at] * s[DQ][at];
+            const float by_k = s[KR][at] * s[DKR][at] + s[K][at] * s[DK][at];
+            total += (double)(t + 1) * (by_q - by_k);
+        }
+        by[c] += (float)total;
+    }
 }
 
 // The convolution's gradients: DV gains what its output's gradient (CONV) sends back; taps and bias are added up.
@@ -280,7 +339,7 @@ void convolve_grad(const Layer<T>& layer, int64_t n, Scratch& s, const float* ta
 // Backward of mix_history over a whole history, from the state before it.
 template <class T>
 void mix_history_grad(const Layer<T>& layer, int64_t first, int64_t n, const float* S, const float* z,
-                      const float* tail, const T* grad_u, T* grad_vg, T* grad_qk, TapGrads& taps) {
+                      const float* tail, const T* grad_u, T* grad_vg, T* grad_qk, TapGrads& taps, float* by_fading) {
     static thread_local Scratch s;
     const int64_t D = layer.D, d = D / layer.H;
     s.take(ARRAYS, n, D);
@@ -291,11 +350,12 @@ void mix_history_grad(const Layer<T>& layer, int64_t first, int64_t n, const flo
     mix_grad_outer(layer, first, n, s, z, grad_u, grad_vg);
     for (int64_t h = 0; h < layer.H; ++h) {
         switch (d) {
-            case 16: head_grads<16>(n, D, h * d, s, S + h * d * d); break;
-            case 32: head_grads<32>(n, D, h * d, s, S + h * d * d); break;
-            case 64: head_grads<64>(n, D, h * d, s, S + h * d * d); break;
+            case 16: head_grads<16>(layer, n, h * d, s, S + h * d * d); break;
+            case 32: head_grads<32>(layer, n, h * d, s, S + h * d * d); break;
+            case 64: head_grads<64>(layer, n, h * d, s, S + h * d * d); break;
         }
     }
+    fading_grad(layer, n, s, by_fading);
     convolve_grad(layer, n, s, tail, taps);
     for (int64_t t = 0; t < n; ++t)
         for (int64_t c = 0; c < D; c += LANES) {
@@ -339,7 +399,8 @@ void mix(Layer<T> layer, const int64_t* segments, int64_t B, int64_t length, flo
 // Backward of `mix` given the states before; no gradient flows into them.
 template <class T>
 void mix_grad(Layer<T> layer, const int64_t* segments, int64_t B, int64_t length, const float* S, const float* z,
-              const float* tail, const T* grad_u, T* grad_vg, T* grad_qk, float* grad_taps, float* grad_taps_bias) {
+              const float* tail, const T* grad_u, T* grad_vg, T* grad_qk, float* grad_taps, float* grad_taps_bias,
+              float* by_fading) {
     const int64_t D = layer.D, d = D / layer.H, past = layer.W - 1;
     layer.arrange_taps();
     TapGrads taps{std::vector<float>(layer.W * D), grad_taps_bias};
@@ -350,7 +411,7 @@ void mix_grad(Layer<T> layer, const int64_t* segments, int64_t B, int64_t length
             const bool goes_on = low == 0;
             mix_history_grad(layer, b * length + low, high - low, goes_on ? S + b * D * d : empty.data(),
                              goes_on ? z + b * D : empty.data(), goes_on ? tail + b * past * D : empty.data(), grad_u,
-                             grad_vg, grad_qk, taps);
+                             grad_vg, grad_qk, taps, by_fading);
             low = high;
         }
     for (int64_t c = 0; c < D; ++c)
