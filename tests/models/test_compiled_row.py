@@ -150,9 +150,17 @@ def test_equal_to_the_model_and_autograd(width, heads, seen, dtype):
         {"item_bias": True},
         {"learned_positions": 40},
         {"next_gaps": 4},
+        {"decay": True},
         {"gaps": True, "learned_positions": 40},
         {"gaps": True, "repeats": True, "learned_positions": 40},
-        {"gaps": True, "repeats": True, "learned_positions": 40, "next_gaps": 5, "item_bias": True},
+        {
+            "gaps": True,
+            "repeats": True,
+            "learned_positions": 40,
+            "next_gaps": 5,
+            "item_bias": True,
+            "decay": True,
+        },
     ],
     ids=lambda parts: "+".join(parts),
 )

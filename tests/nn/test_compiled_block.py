@@ -34,10 +34,25 @@ class Given(NamedTuple):
     grad: Tensor
 
 
-def given_of(width: int, heads: int, *, taps: int = 4, dropout: float = 0.0, drop_path: float = 0.0) -> Given:
+def given_of(
+    width: int,
+    heads: int,
+    *,
+    taps: int = 4,
+    dropout: float = 0.0,
+    drop_path: float = 0.0,
+    decay: bool = False,
+) -> Given:
     rng = torch.Generator().manual_seed(7)
     config = RecGRELAConfig(
-        num_items=5, width=width, heads=heads, layers=1, taps=taps, dropout=dropout, drop_path=drop_path
+        num_items=5,
+        width=width,
+        heads=heads,
+        layers=1,
+        taps=taps,
+        dropout=dropout,
+        drop_path=drop_path,
+        decay=decay,
     )
     block = RecGRELA(config, rng=rng).each_block()[0]
     for parameter in block.parameters():
@@ -80,9 +95,10 @@ def assert_no_worse(fast: dict[str, Tensor], slow: dict[str, Tensor], exact: dic
 
 
 @pytest.mark.parametrize(("width", "heads"), SHAPES)
+@pytest.mark.parametrize("decay", [False, True])
 @pytest.mark.parametrize(("bf16", "slack"), [(False, FLOAT32), (True, BFLOAT16)])
-def test_equal_to_the_block_in_values_states_and_gradients(width, heads, bf16, slack):
-    given = given_of(width, heads)
+def test_equal_to_the_block_in_values_states_and_gradients(width, heads, decay, bf16, slack):
+    given = given_of(width, heads, decay=decay)
     exact = outcome(Block.forward, given, torch.float64)
     slow = outcome(Block.forward, given, torch.float32, bf16=bf16)
     fast = outcome(compiled_block, given, torch.float32, bf16=bf16)

@@ -13,7 +13,7 @@ convolution, of constant size whatever the history's length.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast, get_args
+from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from grela.errors import ConfigError
 from grela.nn.attention import GatedLinearAttention, LayerState
 from grela.nn.block import LAYER_NORM_EPS, PACKED, Block, BlockForm, PackedForms
-from grela.nn.decay import DecayKind
 from grela.nn.init import initialise
 from grela.nn.item_bias import ItemBias
 from grela.nn.next_gap import NextGap
@@ -48,8 +47,8 @@ class RecGRELAConfig:
     scores of items met before, see `grela.nn.repeats`; `item_bias` adds a learned bias of each item, which
     begins at its popularity, see `grela.nn.item_bias`; `next_gaps` is the number of classes of the gap to the next
     event over which scores are a mixture, see `grela.nn.next_gap`, or 0. The paper has none of them.
-    `decay` lets a causal model's state fade from event to event at a learned rate, one a head ("head") or one a pair of
-    key channels ("channel"), see `grela.nn.decay`.
+    `decay` lets a causal model's state fade from event to event, each pair of key channels at a learned rate, see
+    `grela.nn.decay`.
     `learned_positions` is the length of a table of absolute position embeddings, 0 for none (the paper);
     positions past its end share the last entry.
     """
@@ -69,7 +68,7 @@ class RecGRELAConfig:
     repeats: bool = True
     item_bias: bool = True
     next_gaps: int = 4
-    decay: DecayKind = "none"
+    decay: bool = False
     learned_positions: int = 0
 
     def __post_init__(self) -> None:
@@ -78,11 +77,11 @@ class RecGRELAConfig:
         for name, least in (("num_items", 0), ("width", 2), ("heads", 1), ("layers", 1), ("taps", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected at least {least}")
-        if self.decay not in get_args(DecayKind):
-            raise ConfigError(f"decay is {self.decay!r}, expected one of {', '.join(get_args(DecayKind))}")
-        if self.decay != "none" and self.form != "causal":
+        if self.decay and self.form != "causal":
+            raise ConfigError(f"decay is set, but a {self.form} model has no state that could decay")
+        if self.decay and self.width % (2 * self.heads):
             raise ConfigError(
-                f"decay is {self.decay!r}, but a {self.form} model has no state that could decay"
+                f"decay is set, but a head of {self.width // self.heads} channels cannot be divided into pairs"
             )
         if self.width % self.heads or self.width % 2:
             raise ConfigError(

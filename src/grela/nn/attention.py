@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, silu
 
-from grela.nn.decay import Decay, DecayKind
+from grela.nn.decay import Decay
 from grela.ops.feature_map import positive_features
 from grela.ops.linear_attention import (
     AttentionState,
@@ -59,7 +59,7 @@ class GatedLinearAttention(nn.Module):
         local_branch: bool,
         gate: bool,
         eps: float,
-        decay: DecayKind = "none",
+        decay: bool = False,
     ) -> None:
         super().__init__()
         self.heads = heads
@@ -70,8 +70,7 @@ class GatedLinearAttention(nn.Module):
         self.gate = nn.Linear(width, width) if gate else None
         self.conv = nn.Conv1d(width, width, taps, groups=width) if local_branch else None
         self.out = nn.Linear(width, width)
-        rates = {"none": 0, "head": 1, "channel": width // heads // 2}[decay]
-        self.decay = Decay(heads, rates) if rates else None
+        self.decay = Decay(heads, width // heads // 2) if decay else None
 
     def forward(
         self, x: Tensor, turns: Tensor, segments: Tensor, state: LayerState
@@ -155,11 +154,11 @@ class GatedLinearAttention(nn.Module):
         return torch.zeros(x.shape[0], past, x.shape[-1], device=x.device, dtype=self.out.weight.dtype)
 
     def log_decay(self) -> Tensor | None:
-        """[H, K]; None where nothing decays."""
+        """The logarithm of what is left of each key channel's sums after one position, [H, K]; None for all."""
         if self.decay is None:
             return None
-        log_HC: Tensor = self.decay()
-        return log_HC.repeat_interleave(self.out.in_features // log_HC.numel(), 1)
+        log_HK: Tensor = self.decay()
+        return log_HK
 
     def _heads(self, value: Tensor, turns: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         # The sums and the division stay in float32 whatever the projections ran in; so autocast, which would

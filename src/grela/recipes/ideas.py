@@ -21,6 +21,7 @@ IDEAS: Mapping[str, Mapping[str, Any]] = {
     "seen-left-out": {"repeats": False, "loss": "softmax_without_seen"},
     "long-windows": {"window": 1_000, "batch_positions": 4_000},
     "carried-histories": {"histories": "carried"},
+    "decaying-state": {"decay": True},
     "one-head": {"heads": 1},
     "eight-taps": {"taps": 8},
     "twice-as-wide": {"width": 128},

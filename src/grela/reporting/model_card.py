@@ -86,8 +86,8 @@ def _changes(config: RecGRELAConfig) -> str:
     """Which parts are switched off or added."""
     switches = {"rotation": config.rotation, "local branch": config.local_branch, "gate": config.gate}
     changes = [f"no {part}" for part, on in switches.items() if not on]
-    if config.decay != "none":
-        changes.append(f"a learned decay of the state by {config.decay}")
+    if config.decay:
+        changes.append("a learned decay of the state")
     if config.gaps:
         changes.append("an embedding of the time since the event before")
     if config.repeats:
