@@ -1,5 +1,6 @@
 """A small log in which the next item is nearly certain, and settings that train on it in no time."""
 
+from datetime import datetime, timedelta
 from functools import cache
 
 import numpy as np
@@ -66,3 +67,26 @@ class Ear:
 
     def notice(self, message: str) -> None:
         self.notices.append(message)
+
+
+def history_of(user: int) -> list[int]:
+    return log().filter(pl.col("user_id") == user)["item_id"].to_list()
+
+
+def times_of(user: int) -> list[int]:
+    return log().filter(pl.col("user_id") == user)["timestamp"].to_list()
+
+
+def items(recommendation) -> list:
+    return [one.item for one in recommendation.items]
+
+
+def dated_log() -> pl.DataFrame:
+    """Users 100 to 129 act daily from 1 May on, user 7 on 2 May only, user 8 on 11 and 12 May only."""
+    start = datetime(2024, 5, 1)
+    daily = log().with_columns(timestamp=start + pl.duration(seconds=pl.col("timestamp") - 1_700_000_000))
+    some = [(7, 500, 1), (7, 501, 1), (8, 500, 10), (8, 501, 11)]
+    extra = pl.DataFrame(
+        [(user, item, start + timedelta(days=day)) for user, item, day in some], daily.schema, orient="row"
+    )
+    return pl.concat([daily, extra])

@@ -1,7 +1,6 @@
 """The facade, as its users call it."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -9,7 +8,21 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from fit_cases import FIRST_ITEM, FIRST_USER, ITEMS, USERS, Ear, fitted, log, small_config, weights
+from fit_cases import (
+    FIRST_ITEM,
+    FIRST_USER,
+    ITEMS,
+    USERS,
+    Ear,
+    dated_log,
+    fitted,
+    history_of,
+    items,
+    log,
+    small_config,
+    times_of,
+    weights,
+)
 from grela import Recommender
 from grela.errors import ConfigError, DataError, EmptyDataError, KernelError, RequestError, RunError
 from grela.ops.compiled.build import load_library
@@ -17,18 +30,6 @@ from grela.serving.parquet import write_lists
 from grela.serving.ranking import Candidates
 
 ALL_ITEMS = list(range(FIRST_ITEM, FIRST_ITEM + ITEMS))
-
-
-def history_of(user: int) -> list[int]:
-    return log().filter(pl.col("user_id") == user)["item_id"].to_list()
-
-
-def times_of(user: int) -> list[int]:
-    return log().filter(pl.col("user_id") == user)["timestamp"].to_list()
-
-
-def items(recommendation) -> list:
-    return [one.item for one in recommendation.items]
 
 
 def same_weights(a: Recommender, b: Recommender) -> bool:
@@ -89,66 +90,6 @@ def test_a_known_user_is_recommended_what_his_history_is():
             assert (by_id.user, by_history.user) == (103, None)
             # Without times all gaps are unknown, which is another input.
             assert [one.score for one in untimed.items] != [one.score for one in by_id.items]
-
-
-def test_only_the_time_between_events_counts():
-    history, times = history_of(103), np.array(times_of(103))
-    first, later, stretched = fitted().recommend([history] * 3, times=[times, times + 10**6, times * 10])
-    assert items(first) == items(later)
-    scores = [[one.score for one in found.items] for found in (first, later, stretched)]
-    assert scores[1] == pytest.approx(scores[0], rel=1e-5)
-    assert scores[2] != pytest.approx(scores[0], rel=1e-3)
-
-
-def test_the_time_of_an_unknown_item_is_skipped_with_it():
-    with_unknown, without = fitted().recommend(
-        [[500, 9, 501, 502], [500, 501, 502]], times=[[0, 50, 100, 300], [0, 100, 300]]
-    )
-    assert with_unknown.items == without.items
-
-
-@pytest.mark.parametrize(
-    ("times", "message"),
-    [
-        ([None], "times has 1 entries for 2 of who, expected as many"),
-        (7, "times is 7, expected a list of one list of times for each of who"),
-        ("78", "times is '78', expected a list"),
-        ([[0, 1], [0] * 12], "times has times for the user 103, whose times are known: give None there"),
-        ([[0], None], "entry 0 of times has 1 times for 2 items, expected one for each"),
-        ([[0, 1, 2], None], "entry 0 of times has 3 times for 2 items, expected one for each"),
-        ([5, None], "entry 0 of times is 5, expected a list of times, oldest first"),
-        ([[1, 0], None], "entry 0 of times goes back at place 1, from 1 to 0: give the oldest first"),
-        ([[0, None], None], "entry 0 of times, place 1, is None, expected a finite number"),
-        ([[0, True], None], "entry 0 of times, place 1, is True, expected a finite number"),
-        ([[0, float("nan")], None], "entry 0 of times, place 1, is nan, expected a finite number"),
-        ([[0, float("inf")], None], "entry 0 of times, place 1, is inf, expected a finite number"),
-        ([[0, 2**62], None], "entry 0 of times has a time beyond"),
-        ([[0, "2024-05-01"], None], "is '2024-05-01', but this log's times are plain numbers"),
-    ],
-)
-def test_times_that_make_no_sense_are_refused(times, message):
-    who = [[500, 501], 103]
-    with pytest.raises(RequestError, match=message):
-        fitted().recommend(who, times=times)
-
-
-def test_a_log_of_dates_takes_dates_and_numbers_of_its_own_unit():
-    recommender = Recommender.fit(dated_log(), config=small_config(training={"epochs": 1}))
-    frame = dated_log().filter(pl.col("user_id") == 103)
-    history, moments = frame["item_id"].to_list(), frame["timestamp"]
-    times = [[f"{moment.isoformat()}+00:00" for moment in moments], moments.dt.epoch("us").to_list(), None]
-    known, by_date, by_number = recommender.recommend([103, history, history], times=[None, *times[:2]])
-    assert by_date.items == by_number.items == known.items
-    with pytest.raises(RequestError, match="place 0, is 'yesterday', expected an ISO 8601 date"):
-        recommender.recommend([[500]], times=[["yesterday"]])
-
-
-def test_a_log_of_fractions_takes_fractions():
-    frame = log().with_columns(pl.col("timestamp") / 86_400)
-    recommender = Recommender.fit(frame, config=small_config(training={"epochs": 1}))
-    times = [None, [t / 86_400 for t in times_of(103)]]
-    known, given = recommender.recommend([103, history_of(103)], times=times)
-    assert known.items == given.items
 
 
 def test_who_is_asked_for_together_changes_nothing():
@@ -405,17 +346,6 @@ def test_an_evaluation_says_what_was_measured():
     assert fitted().evaluation_json("valid")["part"] == "valid"
     with pytest.raises(RequestError, match="no part 'train'"):
         fitted().evaluate("train")
-
-
-def dated_log() -> pl.DataFrame:
-    """Users 100 to 129 act daily from 1 May on, user 7 on 2 May only, user 8 on 11 and 12 May only."""
-    start = datetime(2024, 5, 1)
-    daily = log().with_columns(timestamp=start + pl.duration(seconds=pl.col("timestamp") - 1_700_000_000))
-    some = [(7, 500, 1), (7, 501, 1), (8, 500, 10), (8, 501, 11)]
-    extra = pl.DataFrame(
-        [(user, item, start + timedelta(days=day)) for user, item, day in some], daily.schema, orient="row"
-    )
-    return pl.concat([daily, extra])
 
 
 def test_a_temporal_split_goes_through_the_whole_facade(tmp_path):

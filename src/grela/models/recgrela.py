@@ -228,8 +228,7 @@ class RecGRELA(nn.Module):
             return self._logits(hidden, met)
         total = torch.full((), -torch.inf, device=hidden.device)
         for number, log_when_B in enumerate(self.next_gap.log_probabilities(hidden).unbind(1)):
-            classes_B = torch.full_like(log_when_B, number, dtype=torch.int64)
-            logits_BN = self._logits(self.next_gap.mapped(hidden, classes_B), met)
+            logits_BN = self._logits(self.next_gap.of_class(hidden, number), met)
             total = torch.logaddexp(total, logits_BN.log_softmax(-1) + log_when_B.unsqueeze(1))
         return total
 

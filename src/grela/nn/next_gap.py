@@ -58,11 +58,15 @@ class NextGap(nn.Module):
 
     def mapped(self, hidden: Tensor, classes: Tensor) -> Tensor:
         """Hidden states [P, D] as those of each position's class, int64 [P]."""
-        found = hidden
-        for number, to in enumerate(self.maps):
+        found = torch.empty_like(hidden)
+        for number in range(len(self.maps)):
             here = (classes == number).nonzero().squeeze(1)
-            found = found.index_add(0, here, (hidden[here] @ to.to(hidden.dtype).T).to(hidden.dtype))
+            found = found.index_copy(0, here, self.of_class(hidden[here], number))
         return found
+
+    def of_class(self, hidden: Tensor, number: int) -> Tensor:
+        """Hidden states [P, D] as those of one class: h + M h."""
+        return hidden + (hidden @ self.maps[number].to(hidden.dtype).T).to(hidden.dtype)
 
     def loss(self, hidden: Tensor, classes: Tensor) -> Tensor:
         """The mean of -log p(class | h)."""

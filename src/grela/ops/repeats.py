@@ -53,7 +53,7 @@ def naive_bias(targets: Targets, position: int, items: Tensor) -> Tensor:
     for item in items.tolist():
         places = [place for place, other in enumerate(history) if other == item]
         if not places:
-            raised.append(targets.bias.by_count.new_zeros(()))
+            raised.append(0 * (targets.bias.by_count[0] + targets.bias.by_age[0]))
             continue
         count, age = torch.tensor(len(places)), torch.tensor(len(history) - places[-1])
         by_count = targets.bias.by_count[half_octave(count, COUNTS)]

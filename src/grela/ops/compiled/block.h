@@ -146,6 +146,13 @@ inline std::vector<float> fading_of(const Parameters<const float>& w, int64_t D)
 }
 
 template <class T>
+inline Layer<T> layer_of(const Shape& s, const Inputs& in, const Parameters<const float>& w, const Kept<T>& kept,
+                         const std::vector<float>& fading) {
+    const float* const factors = fading.empty() ? nullptr : fading.data();
+    return {s.D, s.H, s.W, (float)s.eps, kept.vg, kept.qk, in.turns, w.taps, w.taps_bias, {}, factors};
+}
+
+template <class T>
 inline void block_forward(const Shape& s, const Inputs& in, const Parameters<const float>& w, StateArrays state,
                           Kept<T> kept, float* result) {
     static thread_local Workspace space;
@@ -173,9 +180,7 @@ inline void block_forward(const Shape& s, const Inputs& in, const Parameters<con
                    });
     }
     const std::vector<float> fading = fading_of(w, D);
-    const Layer<T> layer{D,        s.H,     s.W,    (float)s.eps, kept.vg,
-                         kept.qk,  in.turns, w.taps, w.taps_bias,  {},
-                         fading.empty() ? nullptr : fading.data()};
+    const Layer<T> layer = layer_of(s, in, w, kept, fading);
     if (s.whole)
         mix_whole(layer, in.segments, s.length, kept.u);
     else
@@ -315,9 +320,7 @@ inline void block_backward(const Shape& s, const Inputs& in, const Parameters<co
     T *const by_u = narrow.data(), *const by_vg = by_u + P * D, *const by_qk = by_vg + 2 * P * D;
     second_half_grad(s, in, w, kept, grad, by, wide.data(), by_u);
     const std::vector<float> fading = fading_of(w, D);
-    const Layer<T> layer{D,        s.H,     s.W,    (float)s.eps, kept.vg,
-                         kept.qk,  in.turns, w.taps, w.taps_bias,  {},
-                         fading.empty() ? nullptr : fading.data()};
+    const Layer<T> layer = layer_of(s, in, w, kept, fading);
     if (s.whole)
         mix_whole_grad(layer, in.segments, s.length, by_u, by_vg, by_qk, by.taps, by.taps_bias);
     else

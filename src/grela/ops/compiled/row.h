@@ -56,7 +56,8 @@ inline void embedding_grad(const Shape& s, const Row& row, const Embedding<const
     }
 }
 
-// Returns the loss summed over positions, that of the gaps' classes too; adds the gradients of share times it to `by` and `by_blocks` [M].
+// Returns the loss summed over positions, that of the gaps' classes too; adds the gradients of share times it to `by`
+// and `by_blocks` [M], and to those that the row names.
 // shapes [M] differ in their seeds alone; after [M] hold the states before and are left with those after.
 template <class T>
 double row_gradients(const Shape* shapes, const Row& row, const Embedding<const float>& w,
@@ -96,8 +97,8 @@ double row_gradients(const Shape* shapes, const Row& row, const Embedding<const 
     double loss = 0;
     if (row.next.classes) {
         by_unmapped.resize(P * D);
-        loss = softmax_loss(hidden.data(), row.next.when, row.next.classes, Seen{}, ItemBias{}, P, row.next.K, D, row.tile,
-                            by_unmapped.data(), row.next.by_when);
+        loss = softmax_loss(hidden.data(), row.next.when, row.next.classes, Seen{}, ItemBias{}, P, row.next.K, D,
+                            row.tile, by_unmapped.data(), row.next.by_when);
         for (int64_t p = 0; p < P; ++p) {
             mapped(row.next, p, last + p * D, D, raw.data());
             for (int64_t c = 0; c < D; c += LANES) store(hidden.data() + p * D + c, load(raw.data() + c));
@@ -118,7 +119,8 @@ double row_gradients(const Shape* shapes, const Row& row, const Embedding<const 
         for (int64_t i = p * D; i < (p + 1) * D; i += LANES)
             store(grad + i, load(grad + i) + share * load(by_unmapped.data() + i));
     }
-    for (int64_t i = 0; i < row.next.K * D; i += LANES) store(row.next.by_when + i, share * load(row.next.by_when + i));
+    float* const by_when = row.next.by_when;
+    for (int64_t i = 0; i < row.next.K * D; i += LANES) store(by_when + i, share * load(by_when + i));
     for (int64_t m = M - 1; m >= 0; --m) {
         block_backward(shapes[m], inputs(m), weights[m], before[m], kept(m), grad, by_blocks[m], next);
         std::swap(grad, next);

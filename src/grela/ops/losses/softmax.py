@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from grela.ops.losses.changed_logits import ChangedLogits, LeftOut, RaisedItems, RaisedSeen
 from grela.ops.losses.targets import RepeatBias, SeenItems, Targets, seen_of
-from grela.ops.repeats import met_before
+from grela.ops.repeats import naive_bias
 
 # P positions, D width, N items; p and n of them in one block
 
@@ -40,13 +40,9 @@ class Block(NamedTuple):
 def naive_softmax(hidden: Tensor, weight: Tensor, targets: Targets, rng: torch.Generator) -> Tensor:
     """The definition; hidden [P, D], weight [N+1, D] with padding in row 0. Draws nothing from `rng`."""
     logits_PN = hidden @ weight[1:].T
-    logits_PN = logits_PN.to(_wide(logits_PN))
-    if targets.item_bias is not None:
-        logits_PN = logits_PN + targets.item_bias[1:, 0]
-    if targets.bias is not None:
-        met = met_before(seen_of(targets), 0, len(hidden), len(weight) - 1).to(hidden.device)
-        logits_PN = logits_PN.index_put((met.position, met.item - 1), met.bias(targets.bias), accumulate=True)
-    return cross_entropy(logits_PN, targets.items - 1)
+    every_item = torch.arange(1, len(weight), device=hidden.device)
+    raised_PN = torch.stack([naive_bias(targets, p, every_item) for p in range(len(hidden))])
+    return cross_entropy(logits_PN.to(_wide(logits_PN)) + raised_PN, targets.items - 1)
 
 
 def softmax(

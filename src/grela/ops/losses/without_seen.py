@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from grela.ops.losses.softmax import Block, LossAndGradient, full_softmax
 from grela.ops.losses.targets import Targets, seen_of
+from grela.ops.repeats import naive_bias
 
 
 def naive_softmax_without_seen(
@@ -21,16 +22,15 @@ def naive_softmax_without_seen(
     """The definition, position by position; arguments as in `naive_softmax`, with `targets.seen`."""
     seen = seen_of(targets)
     losses = []
-    for h, target, start, end in zip(
-        hidden, targets.items.tolist(), seen.start.tolist(), seen.end.tolist(), strict=True
+    plain = replace(targets, bias=None)
+    for p, (h, target, start, end) in enumerate(
+        zip(hidden, targets.items.tolist(), seen.start.tolist(), seen.end.tolist(), strict=True)
     ):
         met = set(seen.history[start:end].tolist()) - {target}
         candidates = [i for i in range(1, len(weight)) if i not in met]
         at = torch.tensor(candidates.index(target), device=h.device)
-        scores = weight[candidates] @ h
-        if targets.item_bias is not None:
-            scores = scores + targets.item_bias[candidates, 0]
-        losses.append(cross_entropy(scores, at))
+        raised = naive_bias(plain, p, torch.tensor(candidates, device=h.device))
+        losses.append(cross_entropy(weight[candidates] @ h + raised, at))
     return torch.stack(losses).mean()
 
 
