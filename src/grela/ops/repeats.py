@@ -49,16 +49,17 @@ def naive_bias(targets: Targets, position: int, items: Tensor) -> Tensor:
         return of_items
     seen = seen_of(targets)
     history = seen.history[int(seen.start[position]) : int(seen.end[position])].tolist()
-    raised = []
-    for item in items.tolist():
-        places = [place for place, other in enumerate(history) if other == item]
-        if not places:
-            raised.append(0 * (targets.bias.by_count[0] + targets.bias.by_age[0]))
-            continue
-        count, age = torch.tensor(len(places)), torch.tensor(len(history) - places[-1])
-        by_count = targets.bias.by_count[half_octave(count, COUNTS)]
-        raised.append(by_count + targets.bias.by_age[half_octave(age, AGES)])
-    return of_items + torch.stack(raised)
+    places, counts, ages = [], [], []
+    for place, item in enumerate(items.tolist()):
+        if item in history:
+            places.append(place)
+            counts.append(history.count(item))
+            ages.append(1 + history[::-1].index(item))
+    count, age = (torch.tensor(numbers, dtype=torch.int64) for numbers in (counts, ages))
+    by_count = targets.bias.by_count[half_octave(count, COUNTS)]
+    of_met = by_count + targets.bias.by_age[half_octave(age, AGES)]
+    at = torch.tensor(places, dtype=torch.int64, device=items.device)
+    return of_items + of_met.new_zeros(len(items)).index_put((at,), of_met)
 
 
 def met_before(seen: SeenItems, first: int, last: int, num_items: int) -> Met:
