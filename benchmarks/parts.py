@@ -24,14 +24,21 @@ from grela.training.loop import Training
 from grela.training.sequences import TrainingSequences
 from grela.training.windows import WindowPlan
 
-PAPER: dict[str, Any] = {"gaps": False, "repeats": False, "item_bias": False, "next_gaps": 0}
+PAPER: dict[str, Any] = {
+    "gaps": False,
+    "repeats": False,
+    "item_bias": False,
+    "next_gaps": 0,
+    "after_next": 0.0,
+}
 MODELS: dict[str, dict[str, Any]] = {
     "the paper's layers": PAPER,
     "+ gaps": PAPER | {"gaps": True},
     "+ repeats": PAPER | {"repeats": True},
     "+ item bias": PAPER | {"item_bias": True},
     "+ next gaps": PAPER | {"next_gaps": 4},
-    "default: all four": {},
+    "+ after next": PAPER | {"after_next": 0.3},
+    "default: all five": {},
     "default, decaying state": {"decay": True},
 }
 

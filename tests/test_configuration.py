@@ -120,6 +120,7 @@ def test_a_value_of_another_type_is_refused_by_name(section, name, value):
         ),
         ({"training": {"loss": "scalable_cross_entropy"}}, "cannot teach a model what repeats are worth"),
         ({"model": {"next_gaps": 1}}, "next_gaps is 1, expected 0"),
+        ({"model": {"after_next": -0.1}}, "after_next is -0.1, expected 0 .none. or a positive weight"),
         ({"preparation": {"repeats": "twice"}}, "repeats is 'twice', expected one of"),
         ({"preparation": {"min_user_events": 0}}, "min_user_events is 0"),
         ({"split": {"kind": "random"}}, "split kind is 'random'"),

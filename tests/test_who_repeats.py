@@ -98,7 +98,7 @@ def test_saved_and_loaded_all_of_it_is_there(tmp_path):
     loaded = Recommender.load(tmp_path / "run")
     expected = fitted(loyal_log).model.state_dict()
     names = {"gaps.weight", "repeats.by_count", "repeats.by_age"}
-    names |= {"item_bias.weight", "next_gap.when", "next_gap.maps", "next_gap.class_of"}
+    names |= {"item_bias.weight", "next_gap.when", "next_gap.maps", "next_gap.class_of", "after_next.map"}
     assert names <= expected.keys() == loaded.model.state_dict().keys()
     for name, value in loaded.model.state_dict().items():
         assert value.equal(expected[name]), name
@@ -118,7 +118,6 @@ def test_all_of_it_is_learnt():
         for (name, value), other in zip(model.named_parameters(), begun.parameters(), strict=True)
         if (value - other).abs().max() > 1e-3
     ]
-    assert {"repeats.by_count", "repeats.by_age", "next_gap.when", "next_gap.maps", "gaps.weight"} <= set(
-        moved
-    )
+    expected = {"repeats.by_count", "repeats.by_age", "next_gap.when", "next_gap.maps", "gaps.weight"}
+    assert expected | {"after_next.map"} <= set(moved)
     assert not model.gaps.weight[UNKNOWN].equal(begun.gaps.weight[UNKNOWN])

@@ -58,7 +58,7 @@ def hidden_parameters(model: RecGRELA) -> list[torch.nn.Parameter]:
     return [
         p
         for name, p in model.named_parameters()
-        if not name.startswith(("repeats.", "item_bias.", "next_gap."))
+        if not name.startswith(("repeats.", "item_bias.", "next_gap.", "after_next."))
     ]
 
 

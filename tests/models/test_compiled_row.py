@@ -15,7 +15,7 @@ from grela.ops.dropout import keep_mask
 from grela.ops.gaps import BUCKETS
 from grela.ops.linear_attention import AttentionState
 from grela.ops.losses.softmax import naive_softmax
-from grela.ops.losses.targets import SeenItems, Targets
+from grela.ops.losses.targets import AfterNext, SeenItems, Targets
 from grela.ops.losses.without_seen import naive_softmax_without_seen
 
 pytestmark = pytest.mark.usefixtures("kernels")
@@ -33,7 +33,7 @@ class Given(NamedTuple):
     state: State
 
 
-PLAIN = {"gaps": False, "repeats": False, "item_bias": False, "next_gaps": 0}
+PLAIN = {"gaps": False, "repeats": False, "item_bias": False, "next_gaps": 0, "after_next": 0.0}
 
 
 def given_of(
@@ -43,7 +43,7 @@ def given_of(
     dropout: float = 0.0,
     drop_path: float = 0.0,
     seen: bool = True,
-    **parts: int,
+    **parts: float,
 ) -> Given:
     rng = torch.Generator().manual_seed(5)
     config = RecGRELAConfig(
@@ -58,6 +58,8 @@ def given_of(
     gaps = torch.randint(BUCKETS, (POSITIONS + 1,), generator=torch.Generator().manual_seed(6))
     memory = 5 if model.repeats is None else 30
     place = torch.arange(POSITIONS)
+    following = place[place % 7 < 5]
+    following = following[following + 2 <= POSITIONS]
     row = PackedItems(
         history[:-1].long(),
         torch.repeat_interleave(torch.arange(len(LENGTHS)), torch.tensor(LENGTHS)),
@@ -66,6 +68,11 @@ def given_of(
         SeenItems(history, (place - memory).clamp(min=0), place + 1) if seen else None,
         gaps[:-1],
         gaps[1:],
+        AfterNext(
+            following,
+            history[following + 2].long(),
+            SeenItems(history, (following - memory).clamp(min=0), following + 2),
+        ),
     )
     d = width // heads
     layers = tuple(
@@ -100,7 +107,7 @@ def by_autograd(
     plain = row.seen is None or model.repeats is not None
     loss = naive_softmax if plain else naive_softmax_without_seen
     hidden = hidden[0].to(torch.bfloat16) if bf16 else hidden[0]
-    of_classes = torch.zeros(())
+    of_classes, unmapped = torch.zeros(()), hidden
     if model.next_gap is not None:
         classes = model.next_gap.classes(row.next_gaps)
         of_classes, hidden = model.next_gap.loss(hidden, classes), model.next_gap.mapped(hidden, classes)
@@ -110,6 +117,12 @@ def by_autograd(
     item_bias = None if model.item_bias is None else model.item_bias.weight
     targets = Targets(row.targets, row.seen, bias, item_bias)
     value = share * (loss(hidden, weight, targets, torch.Generator()) + of_classes)
+    if model.after_next is not None:
+        later = row.after
+        targets = Targets(later.items, later.seen, bias, item_bias)
+        mapped = model.after_next.mapped(unmapped[later.places])
+        of_after = loss(mapped, weight, targets, torch.Generator())
+        value = value + share * model.config.after_next * len(later.items) / POSITIONS * of_after
     grads = torch.autograd.grad(value, list(model.parameters()))
     return found(model, value.detach(), grads, after)
 
@@ -150,6 +163,8 @@ def test_equal_to_the_model_and_autograd(width, heads, seen, dtype):
         {"item_bias": True},
         {"learned_positions": 40},
         {"next_gaps": 4},
+        {"after_next": 0.4},
+        {"after_next": 0.4, "repeats": True, "next_gaps": 3},
         {"decay": True},
         {"gaps": True, "learned_positions": 40},
         {"gaps": True, "repeats": True, "learned_positions": 40},
@@ -160,6 +175,7 @@ def test_equal_to_the_model_and_autograd(width, heads, seen, dtype):
             "next_gaps": 5,
             "item_bias": True,
             "decay": True,
+            "after_next": 2.0,
         },
     ],
     ids=lambda parts: "+".join(parts),
@@ -213,13 +229,13 @@ def test_dropout_is_by_the_kernels_masks_and_drop_path_by_the_models(monkeypatch
 
 
 def test_nothing_of_one_history_reaches_the_next():
-    given = given_of(repeats=False, seen=False)
+    given = given_of(repeats=False, seen=False, after_next=0.0)
     whole = by_kernels(given, torch.float32, share=1.0)
     at = slice(POSITIONS - LENGTHS[-1], None)
     alone = given._replace(
-        row=PackedItems(*(x if x is None else x[at] for x in given.row._replace(seen=None)))._replace(
-            segments=torch.zeros(LENGTHS[-1], dtype=torch.int64)
-        ),
+        row=PackedItems(
+            *(x if x is None else x[at] for x in given.row._replace(seen=None, after=None))
+        )._replace(segments=torch.zeros(LENGTHS[-1], dtype=torch.int64)),
         state=given.model.empty_state(1),
     )
     last = by_kernels(alone, torch.float32, share=1.0)
@@ -241,6 +257,12 @@ def test_a_row_that_does_not_say_when_its_targets_came_is_refused():
     given = given_of()
     with pytest.raises(ValueError, match="does not say when its targets came"):
         by_kernels(given._replace(row=given.row._replace(next_gaps=None)), torch.float32, share=1.0)
+
+
+def test_a_row_that_does_not_say_what_follows_is_refused():
+    given = given_of()
+    with pytest.raises(ValueError, match="does not say what follows its targets"):
+        by_kernels(given._replace(row=given.row._replace(after=None)), torch.float32, share=1.0)
 
 
 def test_models_that_rows_cannot_be_computed_of_are_told_apart():

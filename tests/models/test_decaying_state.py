@@ -12,7 +12,8 @@ CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 
 
 def model_of(memory: dict, **settings) -> RecGRELA:
-    return trained_size_model(gaps=False, repeats=False, item_bias=False, next_gaps=0, **memory, **settings)
+    plain = {"gaps": False, "repeats": False, "item_bias": False, "next_gaps": 0, "after_next": 0.0}
+    return trained_size_model(**plain, **memory, **settings)
 
 
 @pytest.mark.parametrize("memory", MEMORIES, ids=str)

@@ -79,6 +79,7 @@ def test_without_padding_the_mode_agrees_with_the_bidirectional_form() -> None:
         repeats=False,
         item_bias=False,
         next_gaps=0,
+        after_next=0.0,
     )
     ours = RecGRELA(config, rng=torch.Generator().manual_seed(0))
     ours.load_state_dict(model.model.state_dict())

@@ -53,6 +53,7 @@ def given_of(
         dropout=dropout,
         drop_path=drop_path,
         decay=decay,
+        after_next=0.0,
     )
     block = RecGRELA(config, rng=rng).each_block()[0]
     for parameter in block.parameters():

@@ -36,7 +36,7 @@ def test_parameters_have_the_papers_statistics():
 def test_biases_of_scores_begin_at_nothing_and_maps_of_gaps_at_next_to_nothing():
     begun = model()
     assert not any(p.any() for part in (begun.repeats, begun.item_bias) for p in part.parameters())
-    for parameter in begun.next_gap.parameters():
+    for parameter in (*begun.next_gap.parameters(), begun.after_next.map):
         assert parameter.std().item() == pytest.approx(0.02, rel=5 / parameter.numel() ** 0.5)
     assert not begun.next_gap.class_of.any()
 

@@ -268,14 +268,18 @@ OURS = {
     "repeats": "a learned bias on items of the history",
     "item_bias": "a learned bias of each item",
     "next_gaps": "scores mixed over when the next event comes, in 4 classes",
+    "after_next": "trained to foretell the item after the next too",
 }
+
+
+ON = {"next_gaps": 4, "after_next": 0.3}
 
 
 @pytest.mark.parametrize("on", [(), *((name,) for name in OURS), tuple(OURS)], ids=str)
 def test_the_card_says_what_the_model_adds_to_the_papers(
     on: tuple[str, ...], fitted: Recommender, evaluation: Evaluation, floor: Evaluation
 ) -> None:
-    settings = {name: (4 if name == "next_gaps" else True) if name in on else 0 for name in OURS}
+    settings = {name: ON.get(name, True) if name in on else 0 for name in OURS}
     config = replace(fitted.model.config, **settings)
     card = model_card(
         name="a run",
@@ -300,7 +304,7 @@ def test_the_report_names_the_settings_of_what_is_added(data: ReportData) -> Non
         "gaps": True,
         "repeats": True,
         "item_bias": True,
-        "next_gaps": 4,
+        **ON,
     }
     assert all(name in page for name in OURS)
 

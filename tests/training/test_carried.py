@@ -57,16 +57,27 @@ def in_one_pass(model: RecGRELA, s: TrainingSequences, low: int, high: int) -> t
 def losses_of(
     model: RecGRELA, hidden: torch.Tensor, s: TrainingSequences, at: np.ndarray, begin: int
 ) -> np.ndarray:
-    """The loss of each of the events [P] of one history, -log p(class of its gap) - log p(item | class), [P]."""
-    end = torch.from_numpy(at)
-    seen = SeenItems(torch.from_numpy(s.items), torch.full_like(end, begin), end)
+    """The loss of each of the events [P] of one history, all but its first, [P].
+
+    -log p(class of its gap) - log p(item | class), and its share of -log p(the item after | ...).
+    """
     classes = model.next_gap.class_of[s.gaps_at(at)]
     of_classes = -model.next_gap.log_probabilities(hidden)[torch.arange(len(at)), classes]
-    logits = model.next_gap.mapped(hidden, classes) @ model.item_weights.T + model.item_bias.of_items
-    met = met_before(seen, 0, len(at), model.config.num_items)
-    model.repeats.raise_met(logits, met)
-    of_items = torch.nn.functional.cross_entropy(logits, s.items_at(at) - 1, reduction="none")
-    return (of_classes + of_items).numpy()
+    of_items = of_targets(model, model.next_gap.mapped(hidden, classes), s, at, begin)
+    of_after = of_targets(model, model.after_next.mapped(hidden[:-1]), s, at[1:], begin)
+    of_after = torch.cat((of_after, torch.zeros(1)))
+    return (of_classes + of_items + model.config.after_next * of_after).numpy()
+
+
+def of_targets(
+    model: RecGRELA, hidden: torch.Tensor, s: TrainingSequences, at: np.ndarray, begin: int
+) -> torch.Tensor:
+    """The cross-entropy of each of the events [P], scored by hidden states [P, D]."""
+    end = torch.from_numpy(at)
+    seen = SeenItems(torch.from_numpy(s.items), torch.full_like(end, begin), end)
+    logits = hidden @ model.item_weights.T + model.item_bias.of_items
+    model.repeats.raise_met(logits, met_before(seen, 0, len(at), model.config.num_items))
+    return torch.nn.functional.cross_entropy(logits, s.items_at(at) - 1, reduction="none")
 
 
 def mean_cross_entropy(
@@ -123,7 +134,10 @@ def test_a_training_that_changes_no_weight_tells_the_losses_of_one_long_pass(mon
 
 
 def test_gradients_stop_at_the_border_of_a_step():
-    model, s = model_of(replace(CONFIG, repeats=False, item_bias=False, next_gaps=0)), one_history(61)
+    model, s = (
+        model_of(replace(CONFIG, repeats=False, item_bias=False, next_gaps=0, after_next=0.0)),
+        one_history(61),
+    )
     rng = torch.Generator()
     first, second = (step.rows[0] for step in StreamPlan(s, 30, 30, 0).epoch(0))
     _, left = row_loss(model, first, rng, loss=mean_cross_entropy, dtype=torch.float32)

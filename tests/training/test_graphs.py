@@ -110,14 +110,14 @@ def test_nothing_is_captured_on_a_cpu():
 )
 def test_steps_without_fixed_shapes_are_not_captured(name, items, loss):
     training = make_training(None, loss=loss)
-    parts = {"gaps": None, "repeats": None, "item_bias": None, "next_gap": None}
+    parts = {"gaps": None, "repeats": None, "item_bias": None, "next_gap": None, "after_next": None}
     model = SimpleNamespace(config=SimpleNamespace(num_items=items), **parts)
     form = replace(training.form, name=name)
     rest = {"form": form, "loss": training.loss, "dtype": torch.float32}
     assert captured_steps(model, training.plan, training.config, training.optimisers, **rest) is None
 
 
-@pytest.mark.parametrize("part", ["gaps", "repeats", "item_bias", "next_gaps"])
+@pytest.mark.parametrize("part", ["gaps", "repeats", "item_bias", "next_gaps", "after_next"])
 def test_steps_of_models_with_our_parts_are_not_captured(part):
     training = make_training(None, parts=PAPER | {part: 4})
     rest = {"form": replace(training.form, name="triton"), "loss": training.loss, "dtype": torch.float32}

@@ -19,8 +19,8 @@ from grela.training.streams import StreamPlan
 from grela.training.windows import WindowPlan
 
 ITEMS = 23
-ALL_PARTS = {"gaps": True, "repeats": True, "item_bias": True, "next_gaps": 4}
-PAPER = {"gaps": False, "repeats": False, "item_bias": False, "next_gaps": 0}
+ALL_PARTS = {"gaps": True, "repeats": True, "item_bias": True, "next_gaps": 4, "after_next": 0.3}
+PAPER = {"gaps": False, "repeats": False, "item_bias": False, "next_gaps": 0, "after_next": 0.0}
 
 
 def cyclic_sequences(users: int = 40, *, seed: int = 0) -> TrainingSequences:

@@ -7,7 +7,7 @@ them, so that threads computing rows side by side never wait for the interpreter
 import ctypes
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from grela.ops.compiled.functions import Row, Shape, addresses, kernel
 from grela.ops.compiled.softmax import TILE, fits
 from grela.ops.dropout import keep_mask
 from grela.ops.linear_attention import AttentionState
-from grela.ops.losses.targets import SeenItems
+from grela.ops.losses.targets import AfterNext, SeenItems
 from grela.ops.rotary import rotation
 
 # P positions of the row, D width, M layers
@@ -39,6 +39,7 @@ class PackedItems(NamedTuple):
     seen: SeenItems | None = None
     gaps: Tensor | None = None
     next_gaps: Tensor | None = None
+    after: AfterNext | None = None
 
 
 class FlatGradients:
@@ -78,8 +79,12 @@ def row_gradients(
     outside 1..N.
     """
     P, M, N = len(row.items), model.config.layers, model.config.num_items
-    for name, ids in (("items", row.items), ("targets", row.targets)):
-        if not 1 <= int(ids.min()) <= int(ids.max()) <= N:
+    after_next = None if model.after_next is None else row.after
+    if model.after_next is not None and after_next is None:
+        raise ValueError("the row does not say what follows its targets; this model learns from row.after")
+    later = row.targets[:0] if after_next is None else after_next.items
+    for name, ids in (("items", row.items), ("targets", row.targets), ("what follows", later)):
+        if len(ids) and not 1 <= int(ids.min()) <= int(ids.max()) <= N:
             raise IndexError(f"{name} from {ids.min()} to {ids.max()}, expected 1 to {N}")
     seeds = torch.randint(2**63 - 1, (2 * M + 1,), generator=rng).tolist()
     shapes = _shapes(model, P, seeds)
@@ -107,8 +112,18 @@ def row_gradients(
     if (next_gap := model.next_gap) is not None:
         classes, K = next_gap.classes(row.next_gaps), model.config.next_gaps
         mixture = (next_gap.when, next_gap.maps, by[id(next_gap.when)], by[id(next_gap.maps)])
+    following: tuple[Any, ...] = (None, None, 0, *(None,) * 4, 0.0)
+    later = later - 1
+    if (mapping := model.after_next) is not None and after_next is not None:
+        met = after_next.seen
+        following = (
+            *_at(after_next.places, later),
+            len(later),
+            *_at(met.start, met.end, mapping.map, by[id(mapping.map)]),
+            model.config.after_next,
+        )
     numbers = (M, N, TILE, model.config.dropout, seeds[-1], share / P)
-    given = Row(*_at(*arrays, *of_items, classes), K, *_at(*mixture), *numbers)
+    given = Row(*_at(*arrays, *of_items, classes), K, *_at(*mixture), *following, *numbers)
     embedding = (model.embedding.weight, model.norm.weight, model.norm.bias)
     weights = [weights_of(block) for block in model.each_block()]
     fading = [of_block.log_fading for of_block in weights]

@@ -5,7 +5,8 @@
     score = X_t . Embedding[i]                       for every item i: tied weights
 
 Ours, and each can be switched off: the gap's embedding; a bias on the scores of items met before
-(`grela.nn.repeats`); scores that are a mixture over when the next event comes (`grela.nn.next_gap`).
+(`grela.nn.repeats`); scores that are a mixture over when the next event comes (`grela.nn.next_gap`); training that
+foretells the item after the next too (`grela.nn.after_next`).
 
 The causal form attends to s <= t. It trains on every position of a history in one pass, and streams: a
 history's state is, per layer, the sums S and z of linear attention and the last values of the short
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from grela.errors import ConfigError
+from grela.nn.after_next import AfterNext
 from grela.nn.attention import GatedLinearAttention, LayerState
 from grela.nn.block import LAYER_NORM_EPS, PACKED, Block, BlockForm, PackedForms
 from grela.nn.init import initialise
@@ -46,7 +48,8 @@ class RecGRELAConfig:
     `gaps` adds an embedding of the time since the event before to an item's own; `repeats` a learned bias to the
     scores of items met before, see `grela.nn.repeats`; `item_bias` adds a learned bias of each item, which
     begins at its popularity, see `grela.nn.item_bias`; `next_gaps` is the number of classes of the gap to the next
-    event over which scores are a mixture, see `grela.nn.next_gap`, or 0. The paper has none of them.
+    event over which scores are a mixture, see `grela.nn.next_gap`, or 0; `after_next` what the item after the next
+    weighs in training, see `grela.nn.after_next`, or 0. The paper has none of them.
     `decay` lets a causal model's state fade from event to event, each pair of key channels at a learned rate, see
     `grela.nn.decay`.
     `learned_positions` is the length of a table of absolute position embeddings, 0 for none (the paper);
@@ -68,6 +71,7 @@ class RecGRELAConfig:
     repeats: bool = True
     item_bias: bool = True
     next_gaps: int = 4
+    after_next: float = 0.3
     decay: bool = False
     learned_positions: int = 0
 
@@ -92,6 +96,8 @@ class RecGRELAConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 0 and less than 1")
         if self.next_gaps < 0 or self.next_gaps == 1:
             raise ConfigError(f"next_gaps is {self.next_gaps}, expected 0 (none) or at least 2 classes")
+        if not 0 <= self.after_next < float("inf"):
+            raise ConfigError(f"after_next is {self.after_next}, expected 0 (none) or a positive weight")
         if self.learned_positions < 0:
             raise ConfigError(
                 f"learned_positions is {self.learned_positions}, expected 0 (none) or a table's length"
@@ -126,6 +132,7 @@ class RecGRELA(nn.Module):
             self.next_gap = NextGap(config.width, config.next_gaps) if config.next_gaps else None
             self.norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
             self.blocks = nn.ModuleList(_block(config, eps) for _ in range(config.layers))
+            self.after_next = AfterNext(config.width) if config.after_next else None
         self.to_empty(device=rng.device)
         initialise(self, rng)
 

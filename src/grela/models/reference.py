@@ -77,6 +77,7 @@ class ReferenceRecGRELA(nn.Module):
             repeats=False,
             item_bias=False,
             next_gaps=0,
+            after_next=0.0,
         )
         eps = EPS_OF_THE_MEAN * config.max_length
         self.model = RecGRELA(ours, rng=torch.Generator().manual_seed(0), eps=eps)

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import nn
 
+from grela.nn.after_next import AfterNext
 from grela.nn.decay import Decay
 from grela.nn.item_bias import ItemBias
 from grela.nn.next_gap import NextGap
@@ -37,6 +38,8 @@ def initialise(model: nn.Module, rng: torch.Generator) -> None:
                 module.bias.uniform_(-bound, bound, generator=rng)
         elif isinstance(module, NextGap):
             module.draw(WEIGHT_STD, rng)
+        elif isinstance(module, AfterNext):
+            module.map.normal_(0, WEIGHT_STD, generator=rng)
         elif isinstance(module, Repeats):
             module.start_at(0.0)
         elif isinstance(module, Decay):

@@ -14,6 +14,7 @@ IDEAS: Mapping[str, Mapping[str, Any]] = {
     "quick": {"epochs": 12, "dropout": 0.1},
     "long": {"epochs": 60, "dropout": 0.25},
     "ids-only": {"gaps": False, "next_gaps": 0},
+    "without-after-next": {"after_next": 0.0},
     "without-gaps": {"gaps": False},
     "without-next-gaps": {"next_gaps": 0},
     "without-repeats": {"repeats": False},

@@ -18,6 +18,7 @@ def paper() -> Config:
             repeats=False,
             item_bias=False,
             next_gaps=0,
+            after_next=0.0,
         ),
         training=TrainingConfig(
             epochs=200,

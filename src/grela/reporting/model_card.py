@@ -96,6 +96,8 @@ def _changes(config: RecGRELAConfig) -> str:
         changes.append("a learned bias of each item")
     if config.next_gaps:
         changes.append(f"scores mixed over when the next event comes, in {config.next_gaps} classes")
+    if config.after_next:
+        changes.append("trained to foretell the item after the next too")
     if config.learned_positions:
         changes.append(f"learned positions, {config.learned_positions}")
     return "; ".join(changes) or "in nothing"

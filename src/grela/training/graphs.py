@@ -149,12 +149,13 @@ def captured_steps(
 ) -> CapturedSteps | None:
     """Captured steps of `plan`; None where shapes are not fixed, or gaps would have to be read.
 
-    Not fixed are those of other plans, losses or blocks, of a model with biases or `next_gaps`,
+    Not fixed are those of other plans, losses or blocks, of a model with biases, `next_gaps` or `after_next`,
     and of a huge catalogue.
     """
     if form.name != "triton" or config.loss != "softmax" or not isinstance(plan, WindowPlan):
         return None
-    if any(part is not None for part in (model.gaps, model.repeats, model.next_gap, model.item_bias)):
+    ours = (model.gaps, model.repeats, model.next_gap, model.item_bias, model.after_next)
+    if any(part is not None for part in ours):
         return None
     items = model.config.num_items
     if block_of(items, dtype.itemsize).items < items:

@@ -6,7 +6,7 @@ from torch import Tensor
 from grela.models.compiled_row import PackedItems, row_gradients
 from grela.models.recgrela import RecGRELA, State
 from grela.nn.block import PACKED, Block, BlockForm, PackedForms
-from grela.ops.losses.targets import Loss, Targets
+from grela.ops.losses.targets import Loss, SeenItems, Targets
 from grela.training.carried import detached, entering
 from grela.training.prefixes import PrefixRow, PrefixStep
 from grela.training.sequences import Row
@@ -25,7 +25,7 @@ def row_loss(
     packed: PackedForms = PACKED,
     state: State | None = None,
 ) -> tuple[Tensor, State | None]:
-    """Mean `loss` of the row's targets, plus that of when they came, and the state of a history left unfinished.
+    """Mean `loss` of the row's targets, of when they came and of what follows, and the state of an unfinished history.
 
     `state` is what the row before left, where this one goes on. Products in `dtype`, sums in float32; `form`
     computes the blocks of a causal model, `packed` those of a bidirectional one.
@@ -33,15 +33,22 @@ def row_loss(
     device = model.embedding.weight.device
     with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
         hidden, left = _predicting(model, row, rng, device, form, packed, state)
-    hidden, of_classes = hidden.to(dtype), torch.zeros((), device=device)
-    if model.next_gap is not None:
-        classes = model.next_gap.classes(None if row.next_gaps is None else row.next_gaps.to(device))
-        of_classes = model.next_gap.loss(hidden, classes)
-        hidden = model.next_gap.mapped(hidden, classes)
     bias = None if model.repeats is None else model.repeats.bias
     item_bias = None if model.item_bias is None else model.item_bias.weight
-    targets = Targets(row.targets.to(device), row.seen, bias, item_bias)
-    return loss(hidden, model.embedding.weight, targets, rng) + of_classes, left
+
+    def of_items(hidden: Tensor, items: Tensor, seen: SeenItems) -> Tensor:
+        return loss(hidden, model.embedding.weight, Targets(items.to(device), seen, bias, item_bias), rng)
+
+    hidden, total = hidden.to(dtype), torch.zeros((), device=device)
+    if model.after_next is not None and len((after := row.after).places):
+        mapped = model.after_next.mapped(hidden[after.places.to(device)])
+        weight = model.config.after_next * len(after.places) / row.events
+        total = total + weight * of_items(mapped, after.items, after.seen)
+    if model.next_gap is not None:
+        classes = model.next_gap.classes(None if row.next_gaps is None else row.next_gaps.to(device))
+        total = total + model.next_gap.loss(hidden, classes)
+        hidden = model.next_gap.mapped(hidden, classes)
+    return total + of_items(hidden, row.targets, row.seen), left
 
 
 def _predicting(
@@ -89,6 +96,7 @@ def compiled_row(
         row.seen if without_seen or model.repeats is not None else None,
         None if row.gaps is None else row.gaps[0],
         row.next_gaps,
+        row.after,
     )
     loss, flat, after = row_gradients(
         model, packed, before or model.empty_state(1), rng, dtype=dtype, share=share

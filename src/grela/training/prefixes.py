@@ -26,7 +26,8 @@ class PrefixRow:
     """B prefixes one after the other in P positions, each with the item that follows it.
 
     items and gaps [P], and `packing`, made of lengths [B] when asked for, are the model's input; targets [B] the
-    next items; `seen` what each prefix's user has met up to it, from the beginning of the history on.
+    next items; `seen` what each prefix's user has met up to it, from the beginning of the history on; `after` what
+    follows the targets.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class PrefixRow:
         self.items: Tensor = sequences.items_at(at)
         self.gaps = sequences.gaps_at(at)
         self.next_gaps = sequences.gaps_at(start + length)
+        self.after = sequences.after(begin, start + length)
         self.lengths = torch.from_numpy(length)
         self.targets = sequences.items_at(start + length)
         self.seen = SeenItems(
@@ -77,6 +79,7 @@ class PrefixStep:
         self.items: Tensor = sequences.items_at(at) * torch.from_numpy(inside)
         self.gaps = sequences.gaps_at(at)
         self.next_gaps = sequences.gaps_at(start + length)
+        self.after = sequences.after(begin, start + length)
         self.targets = sequences.items_at(start + length)
         self.lengths = torch.from_numpy(length)
         self.seen = SeenItems(

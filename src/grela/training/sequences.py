@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from grela.ops.losses.targets import SeenItems
+from grela.ops.losses.targets import AfterNext, SeenItems
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,22 @@ class TrainingSequences:
         """The buckets of the gaps of events [P] of the log, int64 [P]."""
         return None if self.gaps is None else torch.from_numpy(self.gaps[at].astype(np.int64))
 
+    def after(self, begin: np.ndarray, targets: np.ndarray) -> AfterNext:
+        """What follows targets that are events [P] of the log, of histories that begin at `begin` [P]."""
+        places = np.flatnonzero(self._goes_on[targets])
+        at = targets[places] + 1
+        seen = SeenItems(torch.from_numpy(self.items), torch.from_numpy(begin[places]), torch.from_numpy(at))
+        return AfterNext(torch.from_numpy(places), self.items_at(at), seen)
+
+    @cached_property
+    def _goes_on(self) -> np.ndarray:
+        """Whether an event is followed by another that is trained on, bool as long as `items`."""
+        change = np.zeros(len(self.items) + 1, np.int32)
+        going_on = self.end > self.start
+        np.add.at(change, self.start[going_on], 1)
+        np.add.at(change, self.end[going_on] - 1, -1)
+        return np.cumsum(change[:-1]) > 0
+
 
 class Row(Protocol):
     """A part of a step that can be computed by itself; tensors as the plan's model takes them."""
@@ -46,6 +63,10 @@ class Row(Protocol):
     @property
     def next_gaps(self) -> Tensor | None:
         """The bucket of each target's gap, where the model learns from it."""
+
+    @property
+    def after(self) -> AfterNext:
+        """What follows the targets."""
 
     @property
     def targets(self) -> Tensor:

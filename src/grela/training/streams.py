@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grela.ops.losses.targets import SeenItems
+from grela.ops.losses.targets import AfterNext, SeenItems
 from grela.training.sequences import TrainingSequences
 from grela.training.windows import LEAST_POSITIONS, ROWS, PackedRow
 
@@ -37,6 +37,7 @@ class StreamRow:
     seen: SeenItems
     gaps: Tensor | None
     next_gaps: Tensor | None
+    after: AfterNext
     continues: bool
     unfinished: bool
 
@@ -85,6 +86,7 @@ class Stream:
             packed.seen,
             packed.gaps,
             packed.next_gaps,
+            packed.after,
             continues=bool(passed[0] > 0),
             unfinished=bool(bounds[-1] > high),
         )

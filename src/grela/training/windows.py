@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grela.ops.losses.targets import SeenItems
+from grela.ops.losses.targets import AfterNext, SeenItems
 from grela.training.sequences import TrainingSequences
 
 # S windows, P positions of a row
@@ -25,7 +25,8 @@ class PackedRow:
     """P positions of several windows, one after the other, each with the item that follows it.
 
     items, segments, positions and gaps [1, P] are the model's input; targets [P] and next_gaps [P] tell what follows
-    and when; `seen` what each position's user has met up to it, from the beginning of the history on.
+    and when; `seen` what each position's user has met up to it, from the beginning of the history on; `after` what
+    follows the targets.
     """
 
     items: Tensor
@@ -35,6 +36,7 @@ class PackedRow:
     seen: SeenItems
     gaps: Tensor | None
     next_gaps: Tensor | None
+    after: AfterNext
 
     @classmethod
     def cut(
@@ -43,7 +45,7 @@ class PackedRow:
         """Windows of `length` events from `start` on, of histories that begin at `begin`."""
         first = np.cumsum(length) - length
         within = np.arange(length.sum()) - np.repeat(first, length)
-        at = np.repeat(start, length) + within
+        at, begins = np.repeat(start, length) + within, np.repeat(begin, length)
         return cls(
             items=sequences.items_at(at).unsqueeze(0),
             targets=sequences.items_at(at + 1),
@@ -51,11 +53,12 @@ class PackedRow:
             positions=torch.from_numpy(within).unsqueeze(0),
             seen=SeenItems(
                 torch.from_numpy(sequences.items),
-                torch.from_numpy(np.repeat(begin, length)),
+                torch.from_numpy(begins),
                 torch.from_numpy(at + 1),
             ),
             gaps=None if (gaps := sequences.gaps_at(at)) is None else gaps.unsqueeze(0),
             next_gaps=sequences.gaps_at(at + 1),
+            after=sequences.after(begins, at + 1),
         )
 
     @classmethod
@@ -67,13 +70,10 @@ class PackedRow:
             targets=torch.cat([row.targets for row in rows]),
             segments=torch.cat([row.segments + before for row, before in zip(rows, counts, strict=True)], 1),
             positions=torch.cat([row.positions for row in rows], 1),
-            seen=SeenItems(
-                rows[0].seen.history,
-                torch.cat([row.seen.start for row in rows]),
-                torch.cat([row.seen.end for row in rows]),
-            ),
+            seen=_joined_seen([row.seen for row in rows]),
             gaps=_joined([row.gaps for row in rows]),
             next_gaps=_joined([row.next_gaps for row in rows]),
+            after=_joined_after(rows),
         )
 
     @property
@@ -86,6 +86,21 @@ def _joined(parts: list[Tensor | None]) -> Tensor | None:
     """The parts one after the other along their last dimension; None where there are none."""
     there = [part for part in parts if part is not None]
     return torch.cat(there, -1) if there else None
+
+
+def _joined_seen(parts: list[SeenItems]) -> SeenItems:
+    return SeenItems(
+        parts[0].history, torch.cat([seen.start for seen in parts]), torch.cat([seen.end for seen in parts])
+    )
+
+
+def _joined_after(rows: Sequence[PackedRow]) -> AfterNext:
+    before = np.cumsum([0, *(row.events for row in rows[:-1])]).tolist()
+    return AfterNext(
+        torch.cat([row.after.places + events for row, events in zip(rows, before, strict=True)]),
+        torch.cat([row.after.items for row in rows]),
+        _joined_seen([row.after.seen for row in rows]),
+    )
 
 
 @dataclass(frozen=True, eq=False)

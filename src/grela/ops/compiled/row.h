@@ -2,7 +2,7 @@
 #pragma once
 
 #include "block.h"
-#include "next_gap.h"
+#include "mapped.h"
 #include "softmax.h"
 
 // P positions, D width, M blocks, N items
@@ -16,6 +16,7 @@ struct Row {
     Seen seen;
     ItemBias item_bias;
     NextGap next;
+    AfterNext after;
     int64_t M, N, tile;  // blocks; items; positions whose logits are formed together
     double rate;         // of the embedding's dropout
     uint64_t seed;
@@ -56,7 +57,7 @@ inline void embedding_grad(const Shape& s, const Row& row, const Embedding<const
     }
 }
 
-// Returns the loss summed over positions, that of the gaps' classes too; adds the gradients of share times it to `by`
+// Returns the loss summed over positions, those of the gaps' classes and of what follows targets too; adds the gradients of share times it to `by`
 // and `by_blocks` [M], and to those that the row names.
 // shapes [M] differ in their seeds alone; after [M] hold the states before and are left with those after.
 template <class T>
@@ -64,7 +65,7 @@ double row_gradients(const Shape* shapes, const Row& row, const Embedding<const 
                      const Parameters<const float>* weights, const StateArrays* before, const StateArrays* after,
                      const Embedding<float>& by, const Parameters<float>* by_blocks) {
     static thread_local std::vector<float> xs, wide, norms, grads;
-    static thread_local std::vector<T> narrow, hidden, by_unmapped;
+    static thread_local std::vector<T> narrow, hidden, by_unmapped, later, by_later;
     const Shape& s = shapes[0];
     const int64_t P = s.length, D = s.D, M = row.M;
     const int64_t narrow_size = P * (7 * D + s.F), wide_size = P * (D + 4);
@@ -95,17 +96,31 @@ double row_gradients(const Shape* shapes, const Row& row, const Embedding<const 
     T* const by_hidden = hidden.data() + P * D;
     for (int64_t i = 0; i < P * D; i += LANES) store(hidden.data() + i, load(last + i));
     double loss = 0;
+    const AfterNext& after_next = row.after;
+    if (after_next.places) {
+        later.resize(after_next.Q * D);
+        by_later.resize(after_next.Q * D);
+        for (int64_t q = 0; q < after_next.Q; ++q) {
+            mapped(after_next.map, last + after_next.places[q] * D, D, raw.data());
+            for (int64_t c = 0; c < D; c += LANES) store(later.data() + q * D + c, load(raw.data() + c));
+        }
+        Seen seen = row.seen;
+        seen.start = after_next.start;
+        seen.end = after_next.end;
+        loss = softmax_loss(later.data(), w.table + D, after_next.targets, seen, row.item_bias, after_next.Q, row.N, D,
+                            row.tile, by_later.data(), by.table + D, after_next.weight);
+    }
     if (row.next.classes) {
         by_unmapped.resize(P * D);
-        loss = softmax_loss(hidden.data(), row.next.when, row.next.classes, Seen{}, ItemBias{}, P, row.next.K, D,
-                            row.tile, by_unmapped.data(), row.next.by_when);
+        loss += softmax_loss(hidden.data(), row.next.when, row.next.classes, Seen{}, ItemBias{}, P, row.next.K, D,
+                             row.tile, by_unmapped.data(), row.next.by_when);
         for (int64_t p = 0; p < P; ++p) {
-            mapped(row.next, p, last + p * D, D, raw.data());
+            mapped(row.next.maps + row.next.classes[p] * D * D, last + p * D, D, raw.data());
             for (int64_t c = 0; c < D; c += LANES) store(hidden.data() + p * D + c, load(raw.data() + c));
         }
     }
     loss += softmax_loss(hidden.data(), w.table + D, row.targets, row.seen, row.item_bias, P, row.N, D, row.tile,
-                                     by_hidden, by.table + D);
+                         by_hidden, by.table + D);
     const float share = (float)row.share;
     for (int64_t i = 0; row.item_bias.bias && i < row.N; ++i) row.item_bias.by[i] *= share;
     for (int64_t b = 0; row.seen.count_bias && b < COUNTS; ++b) row.seen.by_count[b] *= share;
@@ -115,9 +130,16 @@ double row_gradients(const Shape* shapes, const Row& row, const Embedding<const 
     float *grad = grads.data(), *next = grad + P * D;
     for (int64_t i = 0; i < P * D; i += LANES) store(grad + i, share * load(by_hidden + i));
     for (int64_t p = 0; row.next.classes && p < P; ++p) {
-        mapped_grad(row.next, p, last + p * D, D, raw.data(), grad + p * D);
+        const int64_t map = row.next.classes[p] * D * D;
+        mapped_grad(row.next.maps + map, row.next.by_maps + map, last + p * D, D, raw.data(), grad + p * D);
         for (int64_t i = p * D; i < (p + 1) * D; i += LANES)
             store(grad + i, load(grad + i) + share * load(by_unmapped.data() + i));
+    }
+    for (int64_t q = 0; after_next.places && q < after_next.Q; ++q) {
+        const int64_t at = after_next.places[q] * D;
+        for (int64_t c = 0; c < D; c += LANES) store(next + c, share * load(by_later.data() + q * D + c));
+        mapped_grad(after_next.map, after_next.by_map, last + at, D, raw.data(), next);
+        for (int64_t c = 0; c < D; c += LANES) store(grad + at + c, load(grad + at + c) + load(next + c));
     }
     float* const by_when = row.next.by_when;
     for (int64_t i = 0; i < row.next.K * D; i += LANES) store(by_when + i, share * load(by_when + i));

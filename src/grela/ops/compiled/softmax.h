@@ -17,9 +17,10 @@ struct ItemBias {
     float* by;
 };
 
-// A row of logits, padded by -inf to a multiple of 16, becomes softmax - onehot(target) as T; returns its loss.
+// A row of logits, padded by -inf to a multiple of 16, becomes weight (softmax - onehot(target)) as T; returns its loss,
+// weight times -log softmax(target).
 template <class T>
-inline double softmax_row(float* row, int64_t padded, int64_t target, T* gradient) {
+inline double softmax_row(float* row, int64_t padded, int64_t target, float weight, T* gradient) {
     const float aim = row[target];
     Floats tops[2] = {splat(-INFINITY), splat(-INFINITY)};
     for (int64_t c = 0; c < padded; c += LANES) tops[c / LANES % 2] = larger(load(row + c), tops[c / LANES % 2]);
@@ -32,25 +33,30 @@ inline double softmax_row(float* row, int64_t padded, int64_t target, T* gradien
         store(row + c, e);
         total += e;
     }
-    const float mass = sum(total), share = 1.0f / mass;
+    const float mass = sum(total), share = weight / mass;
     const float at_target = row[target];
     for (int64_t c = 0; c < padded; c += LANES) store(gradient + c, share * load(row + c));
     T sixteen[LANES];
-    store(sixteen, splat(share * at_target - 1.0f));
+    store(sixteen, splat(share * at_target - weight));
     gradient[target] = sixteen[0];
-    return std::log((double)mass) + (double)most - (double)aim;
+    return (double)weight * (std::log((double)mass) + (double)most - (double)aim);
 }
+
+// Gradients of what raises met items: sums over all positions, whose parts cancel.
+struct ByMet {
+    double by_count[COUNTS]{}, by_age[AGES]{};
+};
 
 // softmax_row after the items met before have been raised; adds to the gradients of what raised them.
 template <class T>
 inline double raised_row(const std::vector<Met::Item>& items, const Seen& seen, float* row, int64_t padded,
-                         int64_t target, T* gradient) {
+                         int64_t target, float weight, T* gradient, ByMet& by) {
     for (const Met::Item& i : items) row[i.column] += seen.count_bias[i.count] + seen.age_bias[i.age];
-    const double loss = softmax_row(row, padded, target, gradient);
+    const double loss = softmax_row(row, padded, target, weight, gradient);
     for (const Met::Item& i : items) {
         const float by_logit = scalar(gradient[i.column]);
-        seen.by_count[i.count] += by_logit;
-        seen.by_age[i.age] += by_logit;
+        by.by_count[i.count] += by_logit;
+        by.by_age[i.age] += by_logit;
     }
     return loss;
 }
@@ -62,11 +68,12 @@ inline void leave_out(const Seen& seen, int64_t p, int64_t target, float* row) {
     row[target] = aim;
 }
 
-// The loss summed over positions. hidden [P, D]; weight [N, D]; targets [P] in 0..N-1. Overwrites grad_hidden [P, D]
+// The loss summed over positions, times `weighing`. hidden [P, D]; weight [N, D]; targets [P] in 0..N-1. Overwrites grad_hidden [P, D]
 // and adds to grad_weight [N, D].
 template <class T>
 double softmax_loss(const T* hidden, const float* weight, const int64_t* targets, Seen seen, ItemBias items,
-                    int64_t P, int64_t N, int64_t D, int64_t tile, T* grad_hidden, float* grad_weight) {
+                    int64_t P, int64_t N, int64_t D, int64_t tile, T* grad_hidden, float* grad_weight,
+                    double weighing = 1) {
     static thread_local std::vector<uint32_t> across, down, hidden_words, gradient_words;
     static thread_local std::vector<float> logits;
     static thread_local std::vector<T> gradient;
@@ -82,6 +89,7 @@ double softmax_loss(const T* hidden, const float* weight, const int64_t* targets
     pack_weight<T>(weight, N, D, down.data());
     float* const row = logits.data();
     Met met(seen.count_bias ? N : 0);
+    ByMet by_met;
     std::vector<float> raise(padded, -INFINITY), by_items(items.bias ? padded : 0);
     std::fill(raise.begin(), raise.begin() + N, 0.0f);
     if (items.bias) std::copy(items.bias, items.bias + N, raise.begin());
@@ -97,10 +105,10 @@ double softmax_loss(const T* hidden, const float* weight, const int64_t* targets
             T* const by = gradient.data() + p * padded;
             for (int64_t c = 0; c < padded; c += LANES) store(at + c, load(at + c) + load(raise.data() + c));
             if (seen.count_bias) {
-                loss += raised_row(met.before(seen, low + p), seen, at, padded, target, by);
+                loss += raised_row(met.before(seen, low + p), seen, at, padded, target, (float)weighing, by, by_met);
             } else {
                 if (seen.history) leave_out(seen, low + p, target, at);
-                loss += softmax_row(at, padded, target, by);
+                loss += softmax_row(at, padded, target, (float)weighing, by);
             }
             for (int64_t c = 0; items.bias && c < padded; c += LANES)
                 store(by_items.data() + c, load(by_items.data() + c) + load(by + c));
@@ -117,5 +125,7 @@ double softmax_loss(const T* hidden, const float* weight, const int64_t* targets
                    });
     }
     for (int64_t c = 0; items.bias && c < N; ++c) items.by[c] += by_items[c];
+    for (int64_t b = 0; seen.count_bias && b < COUNTS; ++b) seen.by_count[b] += (float)by_met.by_count[b];
+    for (int64_t b = 0; seen.count_bias && b < AGES; ++b) seen.by_age[b] += (float)by_met.by_age[b];
     return loss;
 }

@@ -48,6 +48,19 @@ class SeenItems:
         return SeenItems(self.history.to(device), self.start.to(device), self.end.to(device))
 
 
+class AfterNext(NamedTuple):
+    """What follows a row's targets, where training goes on.
+
+    places: of the targets within the row, int64 [Q]
+    items:  what follows them, int64 [Q]
+    seen:   what the user has met before that, the target too
+    """
+
+    places: Tensor
+    items: Tensor
+    seen: SeenItems
+
+
 class RepeatBias(NamedTuple):
     """What is added to the score of an item seen before, by its buckets of `grela.ops.repeats`."""
 
