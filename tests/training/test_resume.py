@@ -102,9 +102,7 @@ def test_a_damaged_checkpoint_costs_one_interval_and_says_so(tmp_path):
 
 def test_another_models_checkpoint_is_refused(tmp_path):
     make_training(tmp_path, epochs=1).run()
-    with pytest.raises(
-        CheckpointError, match=r"is another model's: after_next.map is \[16, 16\] there"
-    ):
+    with pytest.raises(CheckpointError, match=r"is another model's: after_next.map is \[16, 16\] there"):
         make_training(tmp_path, epochs=1, width=20).run()
 
 
