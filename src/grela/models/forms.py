@@ -8,6 +8,7 @@ import torch
 
 from grela.errors import ConfigError, KernelError
 from grela.models.recgrela import RecGRELA
+from grela.models.sequential import SequentialModel
 from grela.nn.block import PACKED, Block, BlockForm, PackedForms
 from grela.nn.compiled_block import compiled_block, unsupported
 from grela.nn.compiled_packed_block import COMPILED_PACKED
@@ -39,9 +40,12 @@ class ChosenForm:
 TORCH = ChosenForm("torch", Block.forward, PACKED, softmax, softmax_without_seen)
 
 
-def choose_form(model: RecGRELA, kernels: Kernels, *, compile_now: bool = True) -> ChosenForm:
+def choose_form(
+    model: RecGRELA | SequentialModel, kernels: Kernels, *, compile_now: bool = True
+) -> ChosenForm:
     """The form for `kernels`: "torch"; "compiled" on a CPU; "triton" on CUDA; or "auto", compiled where it can be had.
 
+    A `SequentialModel` computes its layers itself, so that the form is that of its softmax.
     Without `compile_now`, "auto" takes kernels only if they were compiled before: compiling takes some seconds.
     Raises KernelError where "compiled" or "triton" cannot be had, ConfigError at any other word.
     """
@@ -50,12 +54,16 @@ def choose_form(model: RecGRELA, kernels: Kernels, *, compile_now: bool = True) 
     if kernels == "torch":
         return TORCH
     if kernels == "triton":
+        if not isinstance(model, RecGRELA):
+            raise KernelError(f"no Triton kernels for a {type(model).__name__}: they are RecGRELA's blocks")
         return _triton(model)
     device = model.embedding.weight.device
     if device.type != "cpu" and kernels == "auto":
         return TORCH
     no_kernels = _why_no_kernels(device, compile_now=compile_now or kernels == "compiled")
-    why_not = no_kernels or unsupported(model.each_block()[0])
+    why_not = no_kernels
+    if why_not is None and isinstance(model, RecGRELA):
+        why_not = unsupported(model.each_block()[0])
     if why_not is not None and kernels == "compiled":
         raise KernelError(f"no compiled kernels for this model: {why_not}")
     if no_kernels is not None:

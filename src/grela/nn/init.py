@@ -1,6 +1,7 @@
 """Initialisation as in the reference: Linear and Embedding weights N(0, 0.02^2), biases 0, LayerNorm 1 and 0."""
 
 import math
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -14,12 +15,20 @@ from grela.nn.repeats import Repeats
 WEIGHT_STD = 0.02
 
 
+@runtime_checkable
+class OwnStart(Protocol):
+    """A module that fills its own parameters (not those of modules in it) from a generator."""
+
+    def start_from(self, rng: torch.Generator) -> None:
+        """Draw them."""
+
+
 @torch.no_grad()
 def initialise(model: nn.Module, rng: torch.Generator) -> None:
     """Fill every parameter of `model` from `rng`, in the order of its modules.
 
-    Convolutions get the framework's default, uniform in +-1/sqrt(fan in). Raises TypeError at a module
-    with parameters of its own that has no rule here.
+    Convolutions get the framework's default, uniform in +-1/sqrt(fan in); a module may have a way of its own, `OwnStart`.
+    Raises TypeError at a module with parameters of its own that has no rule here.
     """
     for name, module in model.named_modules():
         if isinstance(module, ItemBias):
@@ -44,5 +53,7 @@ def initialise(model: nn.Module, rng: torch.Generator) -> None:
             module.start_at(0.0)
         elif isinstance(module, Decay):
             module.start()
+        elif isinstance(module, OwnStart):
+            module.start_from(rng)
         elif next(module.parameters(recurse=False), None) is not None:
             raise TypeError(f"no initialisation rule for {name}: {type(module).__name__}")

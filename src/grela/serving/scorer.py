@@ -9,6 +9,7 @@ from torch import Tensor
 from grela.data.histories import HistoryBatch
 from grela.models.forms import TORCH, ChosenForm
 from grela.models.recgrela import RecGRELA
+from grela.models.sequential import SequentialModel, padded
 from grela.ops.losses.targets import SeenItems
 from grela.ops.packing import packing
 from grela.ops.parallel import map_on_cores
@@ -128,6 +129,47 @@ class ModelScorer:
 
     def _row(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values.astype(np.int64)).unsqueeze(0).to(self.model.embedding.weight.device)
+
+
+class WindowScorer:
+    """A `Scorer` by a `SequentialModel`: each history's last `window` events, a block of like lengths at a time.
+
+    A block has at most `places` places, padding among them. Empty histories are scored by a zero hidden state.
+    """
+
+    def __init__(self, model: SequentialModel, *, window: int, places: int = 12_800) -> None:
+        self.model = model
+        self.window = window
+        self.places = places
+
+    @property
+    def num_items(self) -> int:
+        """N, the size of the catalogue."""
+        return self.model.num_items
+
+    @torch.inference_mode()
+    def scores(self, batch: HistoryBatch) -> np.ndarray:
+        """Scores of every item for each history: float32 [B, N]."""
+        device, width = self.model.embedding.weight.device, self.model.embedding.embedding_dim
+        hidden_BD = torch.zeros(len(batch), width, device=device)
+        lengths = np.minimum(batch.lengths, self.window)
+        by_length = np.argsort(-lengths, kind="stable")
+        by_length = by_length[lengths[by_length] > 0]
+        low = 0
+        while low < len(by_length):
+            high = low + max(1, self.places // int(lengths[by_length[low]]))
+            hidden_BD[by_length[low:high]] = self._hidden(batch.take(by_length[low:high]))
+            low = high
+        scores: np.ndarray = self.model.scores(hidden_BD).float().cpu().numpy()
+        return scores
+
+    def _hidden(self, batch: HistoryBatch) -> Tensor:
+        lengths = np.minimum(batch.lengths, self.window)
+        at = np.repeat(batch.end - np.cumsum(lengths), lengths) + np.arange(lengths.sum())
+        times = torch.from_numpy(batch.times[at]) if self.model.reads_times else None
+        items = torch.from_numpy(batch.items[at].astype(np.int64))
+        histories, _ = padded(items, torch.from_numpy(lengths), times)
+        return self.model.last_hidden(histories.to(self.model.embedding.weight.device)).float()
 
 
 def _seen(batch: HistoryBatch) -> SeenItems:

@@ -21,6 +21,7 @@ from grela.errors import CheckpointError, ConfigError, TrainingError
 from grela.models.compiled_row import FlatGradients, computes_rows
 from grela.models.forms import choose_form
 from grela.models.recgrela import RecGRELA, State
+from grela.models.sequential import SequentialModel
 from grela.ops.compiled.softmax import fits
 from grela.ops.losses.targets import Loss
 from grela.ops.memory import keep_freed_memory
@@ -31,7 +32,7 @@ from grela.training.config import TrainingConfig
 from grela.training.graphs import CapturedSteps, captured_steps
 from grela.training.listener import EpochReport, Listener, StepReport
 from grela.training.losses import DENSE, configured_loss, touches_few_rows
-from grela.training.objective import compiled_row, row_loss
+from grela.training.objective import compiled_row, row_loss, windows_loss
 from grela.training.optimiser import (
     clip_gradients,
     learning_rate,
@@ -41,6 +42,7 @@ from grela.training.optimiser import (
 )
 from grela.training.precision import product_dtype
 from grela.training.resident import ResidentStep
+from grela.training.rows_of_windows import windows_of
 from grela.training.sequences import Plan, Row, Step
 from grela.training.streams import StreamRow
 from grela.training.windows import PackedRow, PackedStep
@@ -48,7 +50,8 @@ from grela.training.windows import PackedRow, PackedStep
 METRICS = "metrics.jsonl"
 ONE_CORE_UPDATES = 4_000_000
 
-Validate = Callable[[RecGRELA], Mapping[str, float]]
+Model = RecGRELA | SequentialModel
+Validate = Callable[[Any], Mapping[str, float]]
 
 
 @dataclass
@@ -79,7 +82,7 @@ class Training:
 
     def __init__(
         self,
-        model: RecGRELA,
+        model: Model,
         plan: Plan,
         config: TrainingConfig,
         *,
@@ -97,15 +100,17 @@ class Training:
         self.form = choose_form(model, config.kernels)
         own_loss = loss is not None
         if loss is None:
-            for table in (model.embedding, model.item_bias):
+            tables = [model.embedding, model.item_bias if isinstance(model, RecGRELA) else None]
+            for table in tables:
                 if table is not None:
                     table.sparse = touches_few_rows(config)
-            loss = configured_loss(config, plan.sequences, model.config.num_items, device, self.form)
+            num_items = model.embedding.num_embeddings - 1
+            loss = configured_loss(config, plan.sequences, num_items, device, self.form)
         self.loss = loss
         self.optimisers = optimisers(model, config)
         self.dtype = product_dtype(config.precision, device)
         self.captured: CapturedSteps | None = None
-        if not own_loss:
+        if not own_loss and isinstance(model, RecGRELA):
             self.captured = captured_steps(
                 model, plan, config, self.optimisers, form=self.form, loss=loss, dtype=self.dtype
             )
@@ -114,7 +119,8 @@ class Training:
         self.parameters = list(model.parameters())
         self.small = sum(parameter.numel() for parameter in self.parameters) <= ONE_CORE_UPDATES
         by_rows = self.form.name == "compiled" and not own_loss and config.loss in DENSE
-        self.flat = FlatGradients(self.parameters) if by_rows and computes_rows(model) else None
+        whole_rows = by_rows and isinstance(model, RecGRELA) and computes_rows(model)
+        self.flat = FlatGradients(self.parameters) if whole_rows else None
         self.threads = torch.get_num_threads()
         self.progress = Progress()
         self.best_weights: dict[str, Tensor] = {}
@@ -172,7 +178,8 @@ class Training:
         Nor are rows with a gradient by every item of a huge table, of which there is then one.
         """
         table = self.model.embedding
-        if self.form.name == "compiled" and (table.sparse or fits(table.weight)):
+        kernels = self.form.name == "compiled" and isinstance(self.model, RecGRELA)
+        if kernels and (table.sparse or fits(table.weight)):
             work = partial(self._row, step.events)
             return map_on_cores(work, list(enumerate(step.rows)), threads=self.threads)
         rows = step.rows
@@ -206,6 +213,10 @@ class Training:
         share = row.events / events
         rng = torch.Generator(self.model.embedding.weight.device)
         rng.manual_seed(mixed_seed(mixed_seed(config.seed, self.progress.step), number))
+        if isinstance(self.model, SequentialModel):
+            windows = windows_of(row, self.plan.sequences, with_times=self.model.reads_times)
+            loss = share * windows_loss(self.model, windows, rng, loss=self.loss, dtype=self.dtype)
+            return loss.item(), torch.autograd.grad(loss, self.parameters), None
         if self.flat is not None and isinstance(row, PackedRow | StreamRow):
             value, vector, left = compiled_row(
                 self.model,
@@ -296,7 +307,8 @@ class Training:
         self.model.load_state_dict(parts["model"])
         restore_optimisers(self.model, self.optimisers, parts["optimiser"])
         self.best_weights = parts["best"]
-        self.carried = restored_states(parts["carried"], like=self.model.empty_state(1))
+        if isinstance(self.model, RecGRELA):
+            self.carried = restored_states(parts["carried"], like=self.model.empty_state(1))
         self.progress = p = Progress(**checkpoint.progress)
         if not p.finished:
             self.listener.notice(f"resumed after step {p.step_in_epoch} of epoch {p.epoch + 1}")
@@ -312,9 +324,10 @@ class Training:
                 )
 
 
-def selected_by(model: RecGRELA) -> str:
+def selected_by(model: Model) -> str:
     """The metric that selects the epoch: seen items are filtered out unless the model scores them by itself."""
-    return "filtered/ndcg@10" if model.repeats is None else "unfiltered/ndcg@10"
+    knows_repeats = isinstance(model, RecGRELA) and model.repeats is not None
+    return "unfiltered/ndcg@10" if knows_repeats else "filtered/ndcg@10"
 
 
 def write_metrics(epochs: list[dict[str, Any]], folder: Path) -> None:

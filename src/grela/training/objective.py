@@ -5,6 +5,7 @@ from torch import Tensor
 
 from grela.models.compiled_row import PackedItems, row_gradients
 from grela.models.recgrela import RecGRELA, State
+from grela.models.sequential import SequentialModel, Windows
 from grela.nn.block import PACKED, Block, BlockForm, PackedForms
 from grela.ops.losses.targets import Loss, SeenItems, Targets
 from grela.training.carried import detached, entering
@@ -49,6 +50,17 @@ def row_loss(
         total = total + model.next_gap.loss(hidden, classes)
         hidden = model.next_gap.mapped(hidden, classes)
     return total + of_items(hidden, row.targets, row.seen), left
+
+
+def windows_loss(
+    model: SequentialModel, windows: Windows, rng: torch.Generator, *, loss: Loss, dtype: torch.dtype
+) -> Tensor:
+    """Mean `loss` of what the windows teach a model that is not RecGRELA."""
+    device = model.embedding.weight.device
+    with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+        examples = model.learn(windows.to(device), rng)
+    targets = Targets(examples.items, examples.seen)
+    return loss(examples.hidden.to(dtype), model.embedding.weight, targets, rng)
 
 
 def _predicting(

@@ -17,12 +17,14 @@ class TrainingSequences:
     """What may be trained on: user u's events are `items[start[u]:end[u]]`, dense item ids int32.
 
     gaps: the bucket of each event's gap (`grela.ops.gaps`), uint8 as long as `items`, for a model that reads them
+    times: of the events, int64 or float64 as long as `items`, for a model that reads those
     """
 
     items: np.ndarray
     start: np.ndarray
     end: np.ndarray
     gaps: np.ndarray | None = None
+    times: np.ndarray | None = None
 
     def items_at(self, at: np.ndarray) -> Tensor:
         """The items of events [P] of the log, int64 [P]."""

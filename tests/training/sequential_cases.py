@@ -1,0 +1,40 @@
+"""Every model that is compared with RecGRELA, small, for the laws of tests/training/test_sequential_models.py."""
+
+from collections.abc import Callable
+
+import torch
+
+from grela.models.sasrec import SASRec, SASRecConfig
+from grela.models.sequential import Padded, SequentialModel
+
+ITEMS, WIDTH, LONGEST = 23, 16, 12
+
+Build = Callable[[int, torch.Generator], SequentialModel]
+
+CAUSAL: dict[str, Build] = {
+    "sasrec": lambda n, rng: SASRec(n, SASRecConfig(width=WIDTH, positions=LONGEST), rng=rng),
+}
+BIDIRECTIONAL: dict[str, Build] = {}
+MODELS = CAUSAL | BIDIRECTIONAL
+
+
+def made(name: str, *, seed: int = 0) -> SequentialModel:
+    """A model whose weights are so large that each part matters, as after a training."""
+    rng = torch.Generator().manual_seed(seed)
+    model = MODELS[name](ITEMS, rng)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.add_(0.2 * torch.randn(parameter.shape, generator=rng))
+    return model
+
+
+def histories(*lengths: int, longest: int | None = None, seed: int = 1) -> Padded:
+    """Random histories with random times, padded to `longest`."""
+    rng = torch.Generator().manual_seed(seed)
+    T = longest or max(lengths)
+    items = torch.randint(1, ITEMS + 1, (len(lengths), T), generator=rng)
+    gaps = torch.randint(0, 100_000, (len(lengths), T), generator=rng)
+    gaps[:, 0] = 0
+    found = Padded(items, torch.tensor(lengths), gaps.cumsum(1).double())
+    return Padded(items * found.present, found.lengths, found.times * found.present)
