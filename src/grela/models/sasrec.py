@@ -5,8 +5,8 @@
     X   = LayerNorm(X);   X = X + FeedForward(X)                   and the residual is
     score = LayerNorm(X_t) . Embedding[i]
 
-Positions count from a window's first event, so that histories need no padding on the left; the paper counts them back from
-the last. `loss` "binary" with one negative is the paper's objective.
+Positions count from a window's first event, so that histories need no padding on the left; the paper counts them back
+from the last.
 """
 
 from dataclasses import dataclass

@@ -27,7 +27,7 @@ class OwnStart(Protocol):
 def initialise(model: nn.Module, rng: torch.Generator) -> None:
     """Fill every parameter of `model` from `rng`, in the order of its modules.
 
-    Convolutions get the framework's default, uniform in +-1/sqrt(fan in); a module may have a way of its own, `OwnStart`.
+    Convolutions get the framework's default, uniform in +-1/sqrt(fan in); a module may have a way of its own.
     Raises TypeError at a module with parameters of its own that has no rule here.
     """
     for name, module in model.named_modules():

@@ -34,7 +34,7 @@ class SoftmaxAttention(nn.Module):
 
 
 def attention_weights(logits: Tensor, present: Tensor, *, causal: bool) -> Tensor:
-    """The softmax of logits [S, H, T, T] over the keys that are present, bool [S, T], and not after the query if causal.
+    """The softmax of logits [S, H, T, T] over keys that are present, bool [S, T], and not after the query if causal.
 
     At padding a query sees the first event too, so that no row is empty.
     """
