@@ -30,7 +30,8 @@ class SoftmaxAttention(nn.Module):
         return out
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        heads: Tensor = x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return heads
 
 
 def attention_weights(logits: Tensor, present: Tensor, *, causal: bool) -> Tensor:
