@@ -41,15 +41,7 @@ def train(
     plan = training_plan(split, config)
     if device.type == "cpu" and settings.kernels in ("auto", "compiled") and waits_for_compiler():
         listener.notice("compiling the kernels for this processor: some seconds, once")
-    rng = torch.Generator().manual_seed(settings.seed)
-    model = RecGRELA(replace(config.model, num_items=histories.num_items), rng=rng)
-    if model.repeats is not None:
-        model.repeats.start_at(repeat_log_odds(plan.sequences, histories.num_items))
-    if model.item_bias is not None:
-        model.item_bias.start_at(event_counts(plan.sequences, histories.num_items))
-    if model.next_gap is not None:
-        model.next_gap.divide(gap_counts(plan.sequences))
-    model = model.to(device)
+    model = untrained(config, plan.sequences, histories.num_items).to(device)
     training = Training(
         model,
         plan,
@@ -59,6 +51,19 @@ def train(
         listener=listener,
     )
     return model, training.run().epochs
+
+
+def untrained(config: Config, sequences: TrainingSequences, num_items: int) -> RecGRELA:
+    """The model that training begins with: drawn by the seed, its biases and classes as the events have them."""
+    rng = torch.Generator().manual_seed(config.training.seed)
+    model = RecGRELA(replace(config.model, num_items=num_items), rng=rng)
+    if model.repeats is not None:
+        model.repeats.start_at(repeat_log_odds(sequences, num_items))
+    if model.item_bias is not None:
+        model.item_bias.start_at(event_counts(sequences, num_items))
+    if model.next_gap is not None:
+        model.next_gap.divide(gap_counts(sequences))
+    return model
 
 
 def sized(config: Config, split: Split) -> Config:

@@ -1,16 +1,14 @@
 """How training shows itself: a bar on a terminal, JSON lines for machines, or nothing."""
 
-import json
-import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from grela.training.json_lines import JsonLines
 from grela.training.listener import EpochReport, Listener, StepReport
 
 
@@ -18,7 +16,7 @@ from grela.training.listener import EpochReport, Listener, StepReport
 def listening(log: str) -> Iterator[Listener]:
     """The listener of `--log`: "auto" is a bar on a terminal and notices alone elsewhere."""
     if log == "json":
-        yield JsonLines()
+        yield JsonLines(sys.stdout)
     elif log == "lines":
         yield Lines()
     elif sys.stderr.isatty():
@@ -52,25 +50,6 @@ class Lines(Notices):
     def epoch(self, report: EpochReport) -> None:
         """The epoch in one line."""
         click.echo(epoch_line(report), err=True)
-
-
-class JsonLines:
-    """One JSON object a line on the output stream, its kind under "event"."""
-
-    def step(self, report: StepReport) -> None:
-        """Every step."""
-        self._write("step", asdict(report))
-
-    def epoch(self, report: EpochReport) -> None:
-        """Every epoch."""
-        self._write("epoch", asdict(report))
-
-    def notice(self, message: str) -> None:
-        """Every notice."""
-        self._write("notice", {"message": message})
-
-    def _write(self, event: str, values: dict[str, object]) -> None:
-        click.echo(json.dumps({"event": event, **_finite(values)}, allow_nan=False))
 
 
 class Bar:
@@ -112,16 +91,6 @@ class Bar:
         """Leave a line."""
         self.bar.stop()
         self.console.print(message, highlight=False, markup=False)
-
-
-def _finite(values: Mapping[str, object]) -> dict[str, object]:
-    """The same with null for what JSON has no number for, such as the loss of a training that diverged."""
-    return {
-        name: _finite(value)
-        if isinstance(value, Mapping)
-        else (None if isinstance(value, float) and not math.isfinite(value) else value)
-        for name, value in values.items()
-    }
 
 
 def epoch_line(report: EpochReport) -> str:

@@ -48,7 +48,7 @@ def bootstrap(per_user_values: np.ndarray, *, resamples: int = 1000, seed: int =
 def intervals(statistics: Mapping[Key, Ratio], *, resamples: int, seed: int) -> dict[Key, Interval]:
     """The 95 % percentile bootstrap interval of each statistic; all share the same resampled users."""
     columns_CM = np.stack([c for s in statistics.values() for c in (s.numerator, s.denominator)], axis=1)
-    weights = _resampled(len(columns_CM), resamples, seed)
+    weights = resampled_users(len(columns_CM), resamples, seed)
     sums_RM = np.concatenate([weights_RC @ columns_CM for weights_RC in weights])
     numerators, denominators = sums_RM[:, 0::2], sums_RM[:, 1::2]
     found = {}
@@ -65,7 +65,7 @@ def _percentiles(samples: np.ndarray) -> Interval:
     return float(low), float(high)
 
 
-def _resampled(users: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+def resampled_users(users: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """How often each user was drawn, float64 [r, C] at a time, R rows in all."""
     if resamples < 1 or users < 1:
         raise ConfigError(f"{resamples} resamples of {users} users: both must be at least 1")
@@ -121,9 +121,14 @@ def _sign_flip_p_value(difference: np.ndarray, flips: int, seed: int) -> float:
         return 1.0
     # Sums of the same values in another order differ in the last bits; equal ones must count as equal.
     observed = abs(nonzero.sum()) - 1e-12 * np.abs(nonzero).sum()
-    rng = np.random.default_rng(seed)
     extreme = 0
-    for rows in _row_blocks(flips, nonzero.size):
-        signs = rng.integers(0, 2, size=(rows, nonzero.size), dtype=np.int8) * 2.0 - 1.0
-        extreme += int(np.count_nonzero(np.abs(signs @ nonzero) >= observed))
+    for signs_RC in sign_flips(nonzero.size, flips, seed):
+        extreme += int(np.count_nonzero(np.abs(signs_RC @ nonzero) >= observed))
     return (1 + extreme) / (1 + flips)
+
+
+def sign_flips(users: int, flips: int, seed: int) -> Iterator[np.ndarray]:
+    """Random signs, float64 [r, C] at a time, R rows in all."""
+    rng = np.random.default_rng(seed)
+    for rows in _row_blocks(flips, users):
+        yield rng.integers(0, 2, size=(rows, users), dtype=np.int8) * 2.0 - 1.0

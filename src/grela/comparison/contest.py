@@ -1,0 +1,146 @@
+"""All models with all seeds, one process after the other; whoever fails is named, and the others go on."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from grela.comparison.budget import Budget
+from grela.comparison.contestants import CONTESTANTS, Floor, contestant
+from grela.comparison.folder import LOG, Settings, claim, read_result, run_path
+from grela.comparison.table import written
+from grela.configuration import Config
+from grela.data.events import Events
+from grela.data.preparation import prepare
+from grela.errors import ConfigError
+from grela.fitting import must_be_trainable, sized
+
+
+@dataclass(frozen=True)
+class Run:
+    """A model and a seed; a floor has the seed 0 alone."""
+
+    model: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.model}, seed {self.seed}"
+
+
+class Watcher(Protocol):
+    """Hears how a comparison goes."""
+
+    def begins(self, run: Run, number: int, of: int) -> None:
+        """A run begins, the `number`-th of all, or goes on where it was."""
+
+    def tells(self, run: Run, event: dict[str, Any]) -> None:
+        """What the run's training says: as `grela.training.json_lines`."""
+
+    def ends(self, run: Run, record: dict[str, Any]) -> None:
+        """A run is measured, now or before."""
+
+    def fails(self, run: Run, why: str) -> None:
+        """A run has failed; the next one begins."""
+
+
+def compare(
+    events: Events,
+    *,
+    models: Sequence[str],
+    seeds: Sequence[int],
+    budget: Budget,
+    out: Path,
+    threads: int,
+    watcher: Watcher,
+    config: Config | None = None,
+) -> dict[str, Any]:
+    """Measure every model with every seed on one split, in the folder `out`; returns what comparison.json holds.
+
+    What is measured already is not measured again: the same call goes on after an interruption, and more models or
+    seeds add to the table. Runs that failed are tried again. config: preparation and split. Raises ConfigError for an
+    unknown model or nonsensical seeds, DataError for bad events, RunError for a folder of another comparison.
+    """
+    runs = list(planned(models, seeds))
+    config = config or Config()
+    histories, prepared = prepare(events, config.preparation)
+    split = config.split.apply(histories)
+    must_be_trainable(split, sized(config, split))
+    settings = Settings(
+        config=config,
+        budget=budget,
+        fingerprint=split.fingerprint,
+        time_unit=histories.time_unit,
+        source=events.name,
+        prepared=prepared.lines(),
+        split_report=split.report().lines(),
+    )
+    claim(out, settings, split)
+    failures: dict[Run, str] = {}
+    for number, run in enumerate(runs, 1):
+        at = run_path(out, run.model, run.seed)
+        found = read_result(at)
+        if found is None:
+            watcher.begins(run, number, len(runs))
+            why = _in_its_process(run, out, at, threads, watcher)
+            found = read_result(at)
+            if why is not None or found is None:
+                failures[run] = why or "it ended without a result"
+                watcher.fails(run, failures[run])
+                continue
+        watcher.ends(run, found[0])
+        written(out, settings, {str(r): why for r, why in failures.items()})
+    return written(out, settings, {str(run): why for run, why in failures.items()})
+
+
+def planned(models: Sequence[str], seeds: Sequence[int]) -> Iterator[Run]:
+    """Every model with every seed, seed by seed, so that all models are met early."""
+    if not models or len(set(models)) < len(models):
+        raise ConfigError(
+            f"models are {', '.join(models) or 'none'}; expected some of {', '.join(CONTESTANTS)}, each once"
+        )
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ConfigError(f"seeds are {list(seeds)}, expected numbers from 0 on, each once")
+    of_model = {name: contestant(name) for name in models}
+    for seed in seeds:
+        for name in models:
+            if not isinstance(of_model[name], Floor):
+                yield Run(name, seed)
+            elif seed == seeds[0]:
+                yield Run(name, 0)
+
+
+def _in_its_process(run: Run, out: Path, at: Path, threads: int, watcher: Watcher) -> str | None:
+    """Why the run failed; None if it did not."""
+    command = [
+        sys.executable,
+        "-m",
+        "grela.comparison.worker",
+        str(out),
+        run.model,
+        str(run.seed),
+        str(threads),
+    ]
+    with (at / LOG).open("w", encoding="utf-8") as log:
+        # This interpreter, and names that have been checked: nothing of it is a user's text.
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)  # noqa: S603
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                with suppress(ValueError):  # a library's own words are not for us
+                    event = json.loads(line)
+                    if isinstance(event, dict):
+                        watcher.tells(run, event)
+            code = process.wait()
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+    if code == 0:
+        return None
+    said = (at / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    ended = f"it was killed by signal {-code}" if code < 0 else f"exit code {code}"
+    return "; ".join([*said[-1:], ended, f"see {at / LOG}"])

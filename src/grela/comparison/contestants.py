@@ -1,0 +1,67 @@
+"""The models that can be compared, by name: how each is made, trained and where it comes from."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from grela.configuration import Config
+from grela.data.splitting import Split, train_item_counts
+from grela.errors import ConfigError
+from grela.evaluation.popularity import Popularity
+from grela.evaluation.scorer import Scorer
+from grela.models.sasrec import SASRec, SASRecConfig
+from grela.models.sequential import SequentialModel
+from grela.training.config import TrainingConfig
+
+# N items
+
+
+@dataclass(frozen=True)
+class Ours:
+    """RecGRELA by the settings of a fit."""
+
+    source: str
+    config: Config
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A model trained by the same loop. `make(N, shape, rng=...)` builds it; `shape` is its own frozen dataclass."""
+
+    source: str
+    make: Callable[..., SequentialModel]
+    shape: Any
+    training: TrainingConfig
+
+    def built(self, num_items: int, rng: torch.Generator) -> SequentialModel:
+        """The model with parameters drawn from `rng`."""
+        return self.make(num_items, self.shape, rng=rng)
+
+
+@dataclass(frozen=True)
+class Floor:
+    """A model that is counted, not trained: no seed changes it."""
+
+    source: str
+    fit: Callable[[Split], Scorer]
+
+
+Contestant = Ours | Rival | Floor
+
+# Every position of windows of 200, full softmax, AdamW at 1e-3 with warm-up and a cosine: for all trained models.
+ALIKE = TrainingConfig(epochs=24, learning_rate=1e-3, precision="fp32")
+
+CONTESTANTS: Mapping[str, Contestant] = {
+    "recgrela": Ours("Hu et al., arXiv 2506.13315, with the parts of docs/model.md", Config()),
+    "sasrec": Rival("Kang and McAuley, ICDM 2018, arXiv 1808.09781", SASRec, SASRecConfig(), ALIKE),
+    "popularity": Floor("training events of each item", lambda split: Popularity(train_item_counts(split))),
+}
+
+
+def contestant(name: str) -> Contestant:
+    """The contestant of that name; raises ConfigError listing the names there are."""
+    if name not in CONTESTANTS:
+        raise ConfigError(f"no model {name!r} to compare; expected some of {', '.join(CONTESTANTS)}")
+    return CONTESTANTS[name]

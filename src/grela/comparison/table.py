@@ -1,0 +1,109 @@
+"""What the runs of a comparison found, put together: means over seeds, pairs on the same users, JSON and CSV."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import asdict
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from grela.comparison.folder import METRICS, VIEWS, Settings, read_result
+from grela.errors import RunError
+from grela.evaluation.intervals import bootstrap
+from grela.evaluation.significance import all_pairs
+from grela.run_folder import write_json
+
+# C users
+
+COMPARISON, TABLE = "comparison.json", "comparison.csv"
+FORMAT = 1
+
+
+def written(folder: Path, settings: Settings, failures: Mapping[str, str]) -> dict[str, Any]:
+    """Write comparison.json and comparison.csv of all runs in the folder; returns the former."""
+    found = {"format": FORMAT, **settings.to_json(), **summary(folder), "failed": dict(failures)}
+    write_json(folder / COMPARISON, found)
+    _write_text(folder / TABLE, as_csv(found["models"]))
+    return found
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """Models, best first by NDCG@10 not filtered; their runs; and every pair of them on the same users."""
+    records: dict[str, list[dict[str, Any]]] = {}
+    per_user: dict[str, list[dict[str, np.ndarray]]] = {}
+    for at in sorted((folder / "runs").glob("*/")):
+        result = read_result(at)
+        if result is not None:
+            record, users = result
+            records.setdefault(record["model"], []).append(record)
+            per_user.setdefault(record["model"], []).append(users)
+    # A user's value is the mean over seeds, so that users are what is compared.
+    means = {
+        name: {key: np.mean([users[key] for users in of_seeds], 0) for key in _keys()}
+        for name, of_seeds in per_user.items()
+    }
+    models = [_model(name, records[name], means[name]) for name in records]
+    models.sort(key=lambda model: -model["unfiltered"]["ndcg@10"]["mean"])
+    names = [model["model"] for model in models]
+    pairs = {
+        view: [asdict(pair) for pair in all_pairs({n: means[n][f"{view}/ndcg@10"] for n in names})]
+        for view in VIEWS
+    }
+    return {"models": models, "pairs": pairs, "runs": [run for name in names for run in records[name]]}
+
+
+def _keys() -> list[str]:
+    return [f"{view}/{metric}" for view in VIEWS for metric in METRICS]
+
+
+def _model(name: str, runs: list[dict[str, Any]], means: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    def over_seeds(key: str) -> float | None:
+        values = [run[key] for run in runs if run.get(key) is not None]
+        return float(np.mean(values)) if values else None
+
+    row: dict[str, Any] = {"model": name, "source": runs[0]["source"], "seeds": [run["seed"] for run in runs]}
+    for view in VIEWS:
+        row[view] = {
+            metric: {
+                "mean": float(means[f"{view}/{metric}"].mean()),
+                "interval": list(bootstrap(means[f"{view}/{metric}"])),
+                "by_seed": [run[view][metric] for run in runs],
+            }
+            for metric in METRICS
+        }
+    for key in ("valid", "training_seconds", "peak_bytes", "latency_ms", "parameters"):
+        row[key] = over_seeds(key)
+    row["epochs"] = [len(run["epochs"]) for run in runs]
+    return row
+
+
+def as_csv(models: list[dict[str, Any]]) -> str:
+    """One line a model."""
+    out = StringIO()
+    columns = [
+        f"{view}_{metric}{end}" for view in VIEWS for metric in METRICS for end in ("", "_low", "_high")
+    ]
+    rest = ["valid", "training_seconds", "peak_bytes", "latency_ms", "parameters"]
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["model", "seeds", *columns, *rest])
+    for model in models:
+        figures = [
+            value
+            for view in VIEWS
+            for metric in METRICS
+            for value in (model[view][metric]["mean"], *model[view][metric]["interval"])
+        ]
+        writer.writerow([model["model"], len(model["seeds"]), *figures, *(model[key] for key in rest)])
+    return out.getvalue()
+
+
+def _write_text(path: Path, text: str) -> None:
+    fresh = path.with_name(path.name + ".part")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise RunError(f"cannot write {path}: {error.strerror or error}; make room and repeat") from error
