@@ -126,21 +126,25 @@ def _in_its_process(run: Run, out: Path, at: Path, threads: int, watcher: Watche
     ]
     with (at / LOG).open("w", encoding="utf-8") as log:
         # This interpreter, and names that have been checked: nothing of it is a user's text.
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)  # noqa: S603
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                with suppress(ValueError):  # a library's own words are not for us
-                    event = json.loads(line)
-                    if isinstance(event, dict):
-                        watcher.tells(run, event)
-            code = process.wait()
-        finally:
-            if process.poll() is None:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:  # noqa: S603
+            try:
+                _listen(process, run, watcher)
+            except BaseException:
                 process.kill()
-                process.wait()
+                raise
+        code = process.returncode
     if code == 0:
         return None
     said = (at / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
     ended = f"it was killed by signal {-code}" if code < 0 else f"exit code {code}"
     return "; ".join([*said[-1:], ended, f"see {at / LOG}"])
+
+
+def _listen(process: "subprocess.Popen[str]", run: Run, watcher: Watcher) -> None:
+    """Hand on what the process says, to its end."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        with suppress(ValueError):  # a library's own words are not for us
+            event = json.loads(line)
+            if isinstance(event, dict):
+                watcher.tells(run, event)
