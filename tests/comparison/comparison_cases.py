@@ -42,7 +42,9 @@ class Memory:
         self.heard.append(("fails", f"{run}: {why}"))
 
 
-def compared(out: Path, models: list[str], *, seeds=(0,), log=None, budget=None, watcher=None) -> dict[str, Any]:
+def compared(
+    out: Path, models: list[str], *, seeds=(0,), log=None, budget=None, watcher=None
+) -> dict[str, Any]:
     return compare(
         read_events(small_log() if log is None else log),
         models=models,

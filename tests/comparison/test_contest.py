@@ -58,7 +58,7 @@ def test_figures_are_those_of_the_evaluation_on_the_shared_split(done):
 
 
 def test_models_are_ranked_and_paired_by_means_over_seeds(done):
-    out, found, _ = done
+    _, found, _ = done
     scores = [model["unfiltered"]["ndcg@10"]["mean"] for model in found["models"]]
     assert scores == sorted(scores, reverse=True)
     for model in found["models"]:
@@ -101,7 +101,9 @@ def test_what_is_measured_is_not_measured_again_and_more_may_be_added(done, monk
         return "not in this test"
 
     monkeypatch.setattr(contest, "_in_its_process", pretended)
-    again = compared(out, [*MODELS, "markov"] if "markov" in CONTESTANTS else MODELS, seeds=(0, 1, 2), watcher=memory)
+    again = compared(
+        out, [*MODELS, "markov"] if "markov" in CONTESTANTS else MODELS, seeds=(0, 1, 2), watcher=memory
+    )
     assert {run.seed for run in asked if run.model in ("sasrec", "recgrela")} == {2}
     assert Run("popularity", 0) not in asked
     assert again["models"] == found["models"]
@@ -170,7 +172,9 @@ def test_interrupted_it_goes_on_and_ends_with_the_same_figures(tmp_path, done):
     small_log().to_csv(tmp_path / "log.csv", index=False)
     command = [sys.executable, "-m", "grela", "compare", str(tmp_path / "log.csv"), "--models", "sasrec"]
     command += ["--seeds", "1", "--epochs", "300", "--threads", "1", "--out", str(tmp_path / "out")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     for line in process.stderr:
         if "epoch 3 done" in line:
             break

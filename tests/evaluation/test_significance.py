@@ -23,7 +23,9 @@ def test_every_pair_is_there_once_with_the_mean_and_interval_of_its_difference()
     for pair in found:
         difference = given[pair.a] - given[pair.b]
         assert pair.difference == pytest.approx(difference.mean(), abs=1e-12)
-        assert (pair.low, pair.high) == pytest.approx(bootstrap(difference, resamples=2000, seed=3), abs=1e-12)
+        assert (pair.low, pair.high) == pytest.approx(
+            bootstrap(difference, resamples=2000, seed=3), abs=1e-12
+        )
 
 
 def test_the_p_value_is_that_of_all_flips_of_signs():

@@ -29,6 +29,13 @@ DEFAULT_MODELS = "recgrela,sasrec,popularity"
 @click.option("--epochs", type=int, help="Budget: passes over the training events of each model [24].")
 @click.option("--seconds", type=float, help="Budget: seconds of training of each model, instead of --epochs.")
 @click.option(
+    "--trials",
+    type=click.IntRange(0, 1000),
+    default=0,
+    show_default=True,
+    help="Settings tried for each model on validation data before, by Optuna.",
+)
+@click.option(
     "--out",
     required=True,
     type=click.Path(path_type=Path),
@@ -43,7 +50,9 @@ DEFAULT_MODELS = "recgrela,sasrec,popularity"
 @click.option("--valid-from", help="Temporal split: validation starts here (number, or ISO date).")
 @click.option("--test-from", help="Temporal split: the test starts here.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the processor to use [all].")
-def compare(events: str, out: Path, models: str, seeds: int, threads: int | None, **options: Any) -> None:
+def compare(
+    events: str, out: Path, models: str, seeds: int, trials: int, threads: int | None, **options: Any
+) -> None:
     """Train MODELS on EVENTS, a file of (user, item, time) events or a name of `grela data list`, and compare them.
 
     \b
@@ -60,7 +69,7 @@ def compare(events: str, out: Path, models: str, seeds: int, threads: int | None
     from grela.comparison.contest import compare as run
 
     given = {name: options[name] for name in ("epochs", "seconds") if options[name] is not None}
-    budget = Budget(**(given or {"epochs": 24}))
+    budget = Budget(**(given or {"epochs": 24}), trials=trials)
     columns = {name: options[name] for name in ("user", "item", "time", "format")}
     log, _ = open_events(events, titles=None, **columns)
     console = Console(stderr=True)

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 from grela.comparison.budget import Budget
 from grela.comparison.contestants import CONTESTANTS, Floor, contestant
-from grela.comparison.folder import LOG, Settings, claim, read_result, run_path
+from grela.comparison.folder import LOG, Settings, claim, read_result, read_trial, run_path, trial_path
 from grela.comparison.table import written
+from grela.comparison.tuning import Changes, best_settings
 from grela.configuration import Config
 from grela.data.events import Events
 from grela.data.preparation import prepare
@@ -22,13 +23,18 @@ from grela.fitting import must_be_trainable, sized
 
 @dataclass(frozen=True)
 class Run:
-    """A model and a seed; a floor has the seed 0 alone."""
+    """A model and a seed; a floor has the seed 0 alone. Or a trial of settings, by its number."""
 
     model: str
     seed: int
+    trial: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.model}, seed {self.seed}"
+        return (
+            f"{self.model}, seed {self.seed}"
+            if self.trial is None
+            else f"{self.model}, trial {self.trial + 1}"
+        )
 
 
 class Watcher(Protocol):
@@ -79,13 +85,15 @@ def compare(
         split_report=split.report().lines(),
     )
     claim(out, settings, split)
+    tuned = _tuned(runs, budget.trials, out, threads, watcher)
     failures: dict[Run, str] = {}
     for number, run in enumerate(runs, 1):
         at = run_path(out, run.model, run.seed)
         found = read_result(at)
         if found is None:
             watcher.begins(run, number, len(runs))
-            why = _in_its_process(run, out, at, threads, watcher)
+            task = {"model": run.model, "seed": run.seed, "changes": tuned.get(run.model, {}), "trial": None}
+            why = _in_its_process(run, {**task, "folder": str(out), "threads": threads}, at, watcher)
             found = read_result(at)
             if why is not None or found is None:
                 failures[run] = why or "it ended without a result"
@@ -94,6 +102,33 @@ def compare(
         watcher.ends(run, found[0])
         written(out, settings, {str(r): why for r, why in failures.items()})
     return written(out, settings, {str(run): why for run, why in failures.items()})
+
+
+def _tuned(runs: Sequence[Run], trials: int, out: Path, threads: int, watcher: Watcher) -> dict[str, Changes]:
+    """The best settings of each model that is not measured yet with all seeds; nothing without trials."""
+    found: dict[str, Changes] = {}
+    if not trials:
+        return found
+    for name in dict.fromkeys(run.model for run in runs):
+        chosen = contestant(name)
+        if isinstance(chosen, Floor):
+            continue
+
+        def valid_of(number: int, changes: Changes, name: str = name) -> float | None:
+            at, run = trial_path(out, name, number), Run(name, 0, trial=number)
+            if (record := read_trial(at)) is None:
+                watcher.begins(run, number + 1, trials)
+                task = {"model": name, "seed": 0, "changes": dict(changes), "trial": number}
+                why = _in_its_process(run, {**task, "folder": str(out), "threads": threads}, at, watcher)
+                record = read_trial(at)
+                if record is None:
+                    watcher.fails(run, why or "it ended without a result")
+                    return None
+            value: float = record["valid"]
+            return value
+
+        found[name] = best_settings(chosen, trials, valid_of)
+    return found
 
 
 def planned(models: Sequence[str], seeds: Sequence[int]) -> Iterator[Run]:
@@ -113,19 +148,11 @@ def planned(models: Sequence[str], seeds: Sequence[int]) -> Iterator[Run]:
                 yield Run(name, 0)
 
 
-def _in_its_process(run: Run, out: Path, at: Path, threads: int, watcher: Watcher) -> str | None:
+def _in_its_process(run: Run, task: dict[str, Any], at: Path, watcher: Watcher) -> str | None:
     """Why the run failed; None if it did not."""
-    command = [
-        sys.executable,
-        "-m",
-        "grela.comparison.worker",
-        str(out),
-        run.model,
-        str(run.seed),
-        str(threads),
-    ]
+    command = [sys.executable, "-m", "grela.comparison.worker", json.dumps(task)]
     with (at / LOG).open("w", encoding="utf-8") as log:
-        # This interpreter, and names that have been checked: nothing of it is a user's text.
+        # This interpreter and an argument of its own: no shell reads it.
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:  # noqa: S603
             try:
                 _listen(process, run, watcher)

@@ -3,6 +3,7 @@
 settings.json         data, split, budget           comparison.json   all that was found
 items.parquet, histories.parquet   as in a run      comparison.csv, comparison.html   for people
 runs/MODEL-SEED/      result.json, users.safetensors (what every user got), log.txt, checkpoints while unfinished
+trials/MODEL-NUMBER/  trial.json, log.txt: settings tried on validation data
 """
 
 import json
@@ -25,7 +26,13 @@ from grela.training.checkpoint import remove_checkpoints
 
 # C users
 
-SETTINGS, RESULT, USERS, LOG = "settings.json", "result.json", "users.safetensors", "log.txt"
+SETTINGS, RESULT, USERS, TRIAL, LOG = (
+    "settings.json",
+    "result.json",
+    "users.safetensors",
+    "trial.json",
+    "log.txt",
+)
 FORMAT = 1
 METRICS = ("ndcg@10", "hr@10")
 VIEWS = ("filtered", "unfiltered")
@@ -111,9 +118,36 @@ def read_split(folder: Path, settings: Settings) -> Split:
 
 def run_path(folder: Path, name: str, seed: int) -> Path:
     """The folder of one run, made where it is missing."""
-    at = folder / "runs" / f"{name}-{seed}"
+    return _made(folder / "runs" / f"{name}-{seed}")
+
+
+def trial_path(folder: Path, name: str, number: int) -> Path:
+    """The folder of one trial, made where it is missing."""
+    return _made(folder / "trials" / f"{name}-{number}")
+
+
+def _made(at: Path) -> Path:
     at.mkdir(parents=True, exist_ok=True)
     return at
+
+
+def write_trial(at: Path, record: dict[str, Any]) -> None:
+    """Leave what a trial found."""
+    write_json(at / TRIAL, record)
+    remove_checkpoints(at)
+
+
+def read_trial(at: Path) -> dict[str, Any] | None:
+    """What a trial found; None where it is not finished."""
+    if not (at / TRIAL).exists():
+        return None
+    try:
+        record: dict[str, Any] = json.loads((at / TRIAL).read_text(encoding="utf-8"))
+        return record
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"the trial in {at} is damaged: {error}; remove that folder and compare again"
+        ) from error
 
 
 def write_result(at: Path, record: dict[str, Any], evaluation: Evaluation) -> None:

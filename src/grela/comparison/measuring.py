@@ -81,6 +81,13 @@ def measured(
     return Measured(record, found)
 
 
+def tried(
+    contestant: Ours | Rival, split: Split, budget: Budget, *, seed: int, folder: Path, listener: Listener
+) -> dict[str, Any]:
+    """Train and validate; the test events are not looked at."""
+    return _trained(trainable(contestant, split, seed), budget, split, folder, listener)[1]
+
+
 def trainable(contestant: Ours | Rival, split: Split, seed: int) -> Trainable:
     """A contestant on a split, with one seed."""
     if isinstance(contestant, Ours):
