@@ -39,6 +39,14 @@ def test_the_p_value_is_that_of_all_flips_of_signs():
         assert pair.p_holm >= pair.p_value
 
 
+def test_against_one_model_the_others_are_corrected_for_their_own_number():
+    given = values(200, 0.0, 0.05, 0.02)
+    found = all_pairs(given, against="m1", resamples=2000)
+    assert [(pair.a, pair.b) for pair in found] == [("m0", "m1"), ("m2", "m1")]
+    assert [pair.p_holm for pair in found] == holm([pair.p_value for pair in found])
+    assert found[0].difference == pytest.approx((given["m0"] - given["m1"]).mean(), abs=1e-12)
+
+
 def test_a_pair_alone_is_what_the_paired_comparison_says():
     given = values(300, 0.0, 0.02)
     (pair,) = all_pairs(given)

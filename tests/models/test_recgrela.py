@@ -26,6 +26,7 @@ from reference import naive_recgrela
 ABLATIONS = [
     {},
     {"rotation": False},
+    {"rotation_per_head": True},
     {"local_branch": False},
     {"gate": False},
     {"learned_positions": 5},

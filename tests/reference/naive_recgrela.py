@@ -31,8 +31,10 @@ def layer_norm(x, weight, bias):
     return (x - x.mean()) / math.sqrt(x.var() + NORM_EPS) * weight + bias
 
 
-def rotated(x, position):
-    """Pairs (2i, 2i+1) of the whole width, turned by position * 10000^(-2i/D)."""
+def rotated(x, position, heads):
+    """Pairs (2i, 2i+1), turned by position * 10000^(-2i/D): of the whole width (heads 1), or of each head's alone."""
+    if heads > 1:
+        return np.concatenate([rotated(part, position, 1) for part in np.split(x, heads)])
     turned = np.empty_like(x)
     width = len(x)
     for i in range(width // 2):
@@ -43,7 +45,7 @@ def rotated(x, position):
     return turned
 
 
-def attention(normed, p, name, heads, form, rotation, local_branch, gate):
+def attention(normed, p, name, heads, form, rotation, local_branch, gate, bands):
     """Y [T, D] of one GRELA layer from LayerNorm(X) [T, D]."""
     length, width = normed.shape
     per_head = width // heads
@@ -56,13 +58,13 @@ def attention(normed, p, name, heads, form, rotation, local_branch, gate):
     output = np.zeros((length, width))
     for t in range(length):
         seen = range(t + 1) if form == "causal" else range(length)
-        turned_query = rotated(query[t], t) if rotation else query[t]
+        turned_query = rotated(query[t], t, bands) if rotation else query[t]
         mixed = np.zeros(width)
         for h in range(heads):
             part = slice(h * per_head, (h + 1) * per_head)
             numerator, denominator = np.zeros(per_head), EPS
             for s in seen:
-                turned_key = rotated(key[s], s) if rotation else key[s]
+                turned_key = rotated(key[s], s, bands) if rotation else key[s]
                 numerator += (turned_query[part] @ turned_key[part]) * value[s, part]
                 denominator += query[t, part] @ key[s, part]
             mixed[part] = numerator / denominator
@@ -92,6 +94,7 @@ def hidden(
     layers,
     form="causal",
     rotation=True,
+    rotation_per_head=False,
     local_branch=True,
     gate=True,
     learned_positions=0,
@@ -101,7 +104,7 @@ def hidden(
 
     gaps: the bucket of each event's gap, None for a model that reads none.
     """
-    x = []
+    x, bands = [], heads if rotation_per_head else 1
     for t, item in enumerate(items):
         embedded = p["embedding.weight"][item]
         if learned_positions:
@@ -114,7 +117,7 @@ def hidden(
         b = f"blocks.{layer}."
         norm = p[b + "attention_norm.weight"], p[b + "attention_norm.bias"]
         normed = np.array([layer_norm(row, *norm) for row in x])
-        x = x + attention(normed, p, b + "attention.", heads, form, rotation, local_branch, gate)
+        x = x + attention(normed, p, b + "attention.", heads, form, rotation, local_branch, gate, bands)
         for t in range(len(x)):
             inner = layer_norm(x[t], p[b + "feed_forward_norm.weight"], p[b + "feed_forward_norm.bias"])
             inner = gelu(p[b + "feed_forward.up.weight"] @ inner + p[b + "feed_forward.up.bias"])

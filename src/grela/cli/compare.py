@@ -1,6 +1,7 @@
 """`grela compare`: several models on one split, side by side."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,43 +17,65 @@ from grela.cli.source import number_or_text, open_events
 DEFAULT_MODELS = "recgrela,sasrec,popularity"
 
 
+Command = Callable[..., None]
+
+
+def contest_options(command: Command) -> Command:
+    """The options that comparisons share."""
+    for option in reversed(
+        (
+            click.option(
+                "--seeds",
+                type=click.IntRange(1, 100),
+                default=3,
+                show_default=True,
+                help="Seeds of each model, from 0 on.",
+            ),
+            click.option(
+                "--epochs", type=int, help="Budget: passes over the training events of each model [24]."
+            ),
+            click.option(
+                "--seconds",
+                type=float,
+                help="Budget: seconds of training of each model, instead of --epochs.",
+            ),
+            click.option(
+                "--trials",
+                type=click.IntRange(0, 1000),
+                default=0,
+                show_default=True,
+                help="Settings tried for each model on validation data before, by Optuna.",
+            ),
+            click.option(
+                "--out",
+                required=True,
+                type=click.Path(path_type=Path),
+                help="Folder to make, to go on with or to add to.",
+            ),
+            click.option("--user", help="Column of the user ids, if not found by its name."),
+            click.option("--item", help="Column of the item ids."),
+            click.option("--time", help="Column of the times."),
+            click.option("--format", help="Format of EVENTS, if its name does not tell."),
+            click.option("--min-user-events", type=int, help="k-core: leave out users with fewer events."),
+            click.option("--min-item-events", type=int, help="k-core: leave out items with fewer events."),
+            click.option(
+                "--valid-from", help="Temporal split: validation starts here (number, or ISO date)."
+            ),
+            click.option("--test-from", help="Temporal split: the test starts here."),
+            click.option(
+                "--threads", type=click.IntRange(min=1), help="Threads of the processor to use [all]."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 @click.command(short_help="Train and measure several models on one split, alike.")
 @click.argument("events")
 @click.option("--models", default=DEFAULT_MODELS, show_default=True, help="Names, with commas between.")
-@click.option(
-    "--seeds",
-    type=click.IntRange(1, 100),
-    default=3,
-    show_default=True,
-    help="Seeds of each model, from 0 on.",
-)
-@click.option("--epochs", type=int, help="Budget: passes over the training events of each model [24].")
-@click.option("--seconds", type=float, help="Budget: seconds of training of each model, instead of --epochs.")
-@click.option(
-    "--trials",
-    type=click.IntRange(0, 1000),
-    default=0,
-    show_default=True,
-    help="Settings tried for each model on validation data before, by Optuna.",
-)
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Folder to make, to go on with or to add to.",
-)
-@click.option("--user", help="Column of the user ids, if not found by its name.")
-@click.option("--item", help="Column of the item ids.")
-@click.option("--time", help="Column of the times.")
-@click.option("--format", help="Format of EVENTS, if its name does not tell.")
-@click.option("--min-user-events", type=int, help="k-core: leave out users with fewer events.")
-@click.option("--min-item-events", type=int, help="k-core: leave out items with fewer events.")
-@click.option("--valid-from", help="Temporal split: validation starts here (number, or ISO date).")
-@click.option("--test-from", help="Temporal split: the test starts here.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of the processor to use [all].")
-def compare(
-    events: str, out: Path, models: str, seeds: int, trials: int, threads: int | None, **options: Any
-) -> None:
+@contest_options
+def compare(events: str, models: str, out: Path, **options: Any) -> None:
     """Train MODELS on EVENTS, a file of (user, item, time) events or a name of `grela data list`, and compare them.
 
     \b
@@ -63,34 +86,47 @@ def compare(
     other models or more seeds add to the table. A model that fails is named, and the others go on. The folder
     holds comparison.json, comparison.csv and comparison.html.
     """
+    found = held(events, _names(models), out, options)
+    # Piped, a table is as wide as it is.
+    width = None if sys.stdout.isatty() else 200
+    Console(file=sys.stdout, width=width).print(_final(found))
+    say_failures(found)
+    click.echo(f"report: {out / 'comparison.html'}")
+
+
+def held(events: str, models: list[str], out: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Compare the models as the options say, shown as it goes; returns what comparison.json holds."""
     import torch
 
     from grela.comparison.budget import Budget
     from grela.comparison.contest import compare as run
 
     given = {name: options[name] for name in ("epochs", "seconds") if options[name] is not None}
-    budget = Budget(**(given or {"epochs": 24}), trials=trials)
+    budget = Budget(**(given or {"epochs": 24}), trials=options["trials"])
     columns = {name: options[name] for name in ("user", "item", "time", "format")}
     log, _ = open_events(events, titles=None, **columns)
     console = Console(stderr=True)
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        shown = Shown(live, quiet=not console.is_terminal)
-        found = run(
+        return run(
             log,
-            models=[name.strip() for name in models.split(",") if name.strip()],
-            seeds=range(seeds),
+            models=models,
+            seeds=range(options["seeds"]),
             budget=budget,
             out=out,
-            threads=threads or torch.get_num_threads(),
-            watcher=shown,
+            threads=options["threads"] or torch.get_num_threads(),
+            watcher=Shown(live, quiet=not console.is_terminal),
             config=_config(options),
         )
-    # Piped, a table is as wide as it is.
-    width = None if sys.stdout.isatty() else 200
-    Console(file=sys.stdout, width=width).print(_final(found))
+
+
+def say_failures(found: dict[str, Any]) -> None:
+    """Name what failed, on the error stream."""
     for name, why in found["failed"].items():
         click.echo(f"failed: {name}: {why}", err=True)
-    click.echo(f"report: {out / 'comparison.html'}")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _config(options: dict[str, Any]) -> Any:

@@ -9,6 +9,7 @@ import sys
 import click
 
 from grela import __version__
+from grela.cli.ablate import ablate
 from grela.cli.compare import compare
 from grela.cli.convert import convert
 from grela.cli.data import data
@@ -30,7 +31,7 @@ def cli() -> None:
     """
 
 
-for command in (fit, evaluate, recommend, compare, data, convert, inspect):
+for command in (fit, evaluate, recommend, compare, ablate, data, convert, inspect):
     cli.add_command(command)
 
 

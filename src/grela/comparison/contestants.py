@@ -13,6 +13,7 @@ from grela.evaluation.popularity import Popularity
 from grela.evaluation.scorer import Scorer
 from grela.models.sasrec import SASRec, SASRecConfig
 from grela.models.sequential import SequentialModel
+from grela.recipes import recipe
 from grela.training.config import TrainingConfig
 
 # N items
@@ -60,8 +61,15 @@ CONTESTANTS: Mapping[str, Contestant] = {
 }
 
 
+VARIANT = "recgrela:"
+
+
 def contestant(name: str) -> Contestant:
-    """The contestant of that name; raises ConfigError listing the names there are."""
+    """The contestant of that name, or RecGRELA by a recipe, "recgrela:RECIPE"; ConfigError listing what there is."""
+    if name.startswith(VARIANT):
+        return Ours(f"grela's recipe {name.removeprefix(VARIANT)}", recipe(name.removeprefix(VARIANT)))
     if name not in CONTESTANTS:
-        raise ConfigError(f"no model {name!r} to compare; expected some of {', '.join(CONTESTANTS)}")
+        raise ConfigError(
+            f"no model {name!r} to compare; expected some of {', '.join(CONTESTANTS)}, or {VARIANT}RECIPE"
+        )
     return CONTESTANTS[name]

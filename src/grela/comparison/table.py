@@ -12,7 +12,7 @@ import numpy as np
 from grela.comparison.folder import METRICS, VIEWS, Settings, read_result
 from grela.errors import RunError
 from grela.evaluation.intervals import bootstrap
-from grela.evaluation.significance import all_pairs
+from grela.evaluation.significance import Pair, all_pairs
 from grela.run_folder import write_json
 
 # C users
@@ -31,19 +31,7 @@ def written(folder: Path, settings: Settings, failures: Mapping[str, str]) -> di
 
 def summary(folder: Path) -> dict[str, Any]:
     """Models, best first by NDCG@10 not filtered; their runs; and every pair of them on the same users."""
-    records: dict[str, list[dict[str, Any]]] = {}
-    per_user: dict[str, list[dict[str, np.ndarray]]] = {}
-    for at in sorted((folder / "runs").glob("*/")):
-        result = read_result(at)
-        if result is not None:
-            record, users = result
-            records.setdefault(record["model"], []).append(record)
-            per_user.setdefault(record["model"], []).append(users)
-    # A user's value is the mean over seeds, so that users are what is compared.
-    means = {
-        name: {key: np.mean([users[key] for users in of_seeds], 0) for key in _keys()}
-        for name, of_seeds in per_user.items()
-    }
+    records, means = _read(folder)
     models = [_model(name, records[name], means[name]) for name in records]
     models.sort(key=lambda model: -model["unfiltered"]["ndcg@10"]["mean"])
     names = [model["model"] for model in models]
@@ -52,6 +40,29 @@ def summary(folder: Path) -> dict[str, Any]:
         for view in VIEWS
     }
     return {"models": models, "pairs": pairs, "runs": [run for name in names for run in records[name]]}
+
+
+def differences(folder: Path, against: str, view: str) -> list[Pair]:
+    """NDCG@10 of each model less that of one, on the same users, p-values corrected for their number."""
+    _, means = _read(folder)
+    return all_pairs({name: values[f"{view}/ndcg@10"] for name, values in means.items()}, against=against)
+
+
+def _read(folder: Path) -> tuple[dict[str, list[dict[str, Any]]], dict[str, dict[str, np.ndarray]]]:
+    """Each model's records, and what every user got of it, the mean over seeds: users are what is compared."""
+    records: dict[str, list[dict[str, Any]]] = {}
+    per_user: dict[str, list[dict[str, np.ndarray]]] = {}
+    for at in sorted((folder / "runs").glob("*/")):
+        result = read_result(at)
+        if result is not None:
+            record, users = result
+            records.setdefault(record["model"], []).append(record)
+            per_user.setdefault(record["model"], []).append(users)
+    means = {
+        name: {key: np.mean([users[key] for users in of_seeds], 0) for key in _keys()}
+        for name, of_seeds in per_user.items()
+    }
+    return records, means
 
 
 def _keys() -> list[str]:

@@ -25,8 +25,16 @@ class Pair:
     p_holm: float
 
 
-def all_pairs(values: Mapping[str, np.ndarray], *, resamples: int = 10_000, seed: int = 0) -> list[Pair]:
+def all_pairs(
+    values: Mapping[str, np.ndarray],
+    *,
+    against: str | None = None,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> list[Pair]:
     """Compare per-user values, float64 [C] by model, each with each; entry c of all must be the same user.
+
+    With `against`, one of the models, each other one is compared with it alone.
 
     Users are resampled for the intervals, and signs of differences flipped for the two-sided p-values (as
     `paired_difference` does), alike for all pairs. The correction is Holm's (Scandinavian J. of Statistics, 1979): the
@@ -37,6 +45,9 @@ def all_pairs(values: Mapping[str, np.ndarray], *, resamples: int = 10_000, seed
         shapes = ", ".join(f"{name} {found.shape}" for name, found in values.items())
         raise RequestError(f"models were measured on different users: {shapes}; expected one value a user")
     pairs = list(combinations(range(len(names)), 2))
+    if against is not None:
+        base = names.index(against)
+        pairs = [(other, base) for other in range(len(names)) if other != base]
     if not pairs:
         return []
     differences_CP = np.stack([values_MC[a] - values_MC[b] for a, b in pairs], 1)

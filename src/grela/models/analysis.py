@@ -25,7 +25,7 @@ from grela.nn.attention import Branches, GatedLinearAttention, LayerState
 from grela.nn.block import Block
 from grela.ops.feature_map import positive_features
 from grela.ops.linear_attention import bidirectional, chunked, empty_state
-from grela.ops.rotary import rotate, rotation
+from grela.ops.rotary import rotate
 
 # T time, D width, H heads, K = D/H width of a head, W taps, C channels
 
@@ -160,7 +160,7 @@ def layer_views(model: RecGRELA, items: np.ndarray, gaps: np.ndarray | None = No
     device = model.embedding.weight.device
     buckets = None if gaps is None else torch.from_numpy(gaps.astype(np.int64)).unsqueeze(0).to(device)
     x = model.embed(item_ids.to(device), positions.to(device), None, buckets).double().cpu()
-    turns = rotation(positions, model.config.width, dtype=torch.complex128)
+    turns = model.turns(positions, torch.complex128)
     for original in model.each_block():
         block = copy.deepcopy(original).double().cpu()
         normed = block.attention_norm(x)

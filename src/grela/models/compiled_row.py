@@ -21,7 +21,6 @@ from grela.ops.compiled.softmax import TILE, fits
 from grela.ops.dropout import keep_mask
 from grela.ops.linear_attention import AttentionState
 from grela.ops.losses.targets import AfterNext, SeenItems
-from grela.ops.rotary import rotation
 
 # P positions of the row, D width, M layers
 
@@ -88,7 +87,7 @@ def row_gradients(
             raise IndexError(f"{name} from {ids.min()} to {ids.max()}, expected 1 to {N}")
     seeds = torch.randint(2**63 - 1, (2 * M + 1,), generator=rng).tolist()
     shapes = _shapes(model, P, seeds)
-    turns = torch.view_as_real(rotation(row.positions, model.config.width))
+    turns = torch.view_as_real(model.turns(row.positions))
     kept = _kept(model, row.segments, rng)
     targets = row.targets - 1
     tables = model.added(row.positions, row.gaps)

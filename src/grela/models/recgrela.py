@@ -52,6 +52,8 @@ class RecGRELAConfig:
     weighs in training, see `grela.nn.after_next`, or 0. The paper has none of them.
     `decay` lets a causal model's state fade from event to event, each pair of key channels at a learned rate, see
     `grela.nn.decay`.
+    `rotation` turns pairs over the whole width, so that each head has a band of frequencies of its own (the paper);
+    with `rotation_per_head` each has the whole band.
     `learned_positions` is the length of a table of absolute position embeddings, 0 for none (the paper);
     positions past its end share the last entry.
     """
@@ -65,6 +67,7 @@ class RecGRELAConfig:
     dropout: float = 0.2
     drop_path: float = 0.0
     rotation: bool = True
+    rotation_per_head: bool = False
     local_branch: bool = True
     gate: bool = True
     gaps: bool = True
@@ -90,6 +93,10 @@ class RecGRELAConfig:
         if self.width % self.heads or self.width % 2:
             raise ConfigError(
                 f"width {self.width} is not an even multiple of heads {self.heads}; change one of them"
+            )
+        if self.rotation_per_head and self.width % (2 * self.heads):
+            raise ConfigError(
+                f"rotation_per_head is set, but a head of {self.width // self.heads} channels has no pairs"
             )
         for name in ("dropout", "drop_path"):
             if not 0 <= getattr(self, name) < 1:
@@ -155,7 +162,7 @@ class RecGRELA(nn.Module):
         """
         self._must_be("causal")
         state = self.empty_state(len(items)) if state is None else state
-        turns = self._turns(positions)
+        turns = self.turns(positions)
         x = self.embed(items, positions, rng, gaps)
         layers = []
         for block, before in zip(self.each_block(), state.layers, strict=True):
@@ -203,7 +210,7 @@ class RecGRELA(nn.Module):
         `form` computes the blocks, see `grela.models.forms`; the last is computed where it is needed alone.
         """
         self._must_be("bidirectional")
-        turns = self._turns(torch.arange(packing.longest, device=items.device))[packing.positions]
+        turns = self.turns(torch.arange(packing.longest, device=items.device))[packing.positions]
         x = self.embed(items, packing.positions, rng, gaps).unsqueeze(0)
         for block in self.each_block()[:-1]:
             x = form.every(block, x, turns, packing, rng)
@@ -212,7 +219,7 @@ class RecGRELA(nn.Module):
     def step(self, items: Tensor, state: State, gaps: Tensor | None = None) -> tuple[Tensor, State]:
         """One event a history: items and gaps int [B] and their states give hidden states [B, D], the states after."""
         self._must_be("causal")
-        turns = self._turns(state.events)
+        turns = self.turns(state.events)
         x = self.embed(items, state.events, None, gaps)
         layers = []
         for block, before in zip(self.each_block(), state.layers, strict=True):
@@ -289,7 +296,7 @@ class RecGRELA(nn.Module):
         self._must_be("bidirectional")
         positions = torch.arange(items.shape[1], device=items.device).expand(items.shape)
         present = positions < lengths.unsqueeze(1)
-        turns = self._turns(positions)
+        turns = self.turns(positions)
         x = self.embed(items, positions, rng, gaps)
         for block in self.each_block()[:-1]:
             x = block.whole(x, turns, present, rng)
@@ -299,8 +306,13 @@ class RecGRELA(nn.Module):
         """The blocks, first to last."""
         return cast("list[Block]", list(self.blocks))
 
-    def _turns(self, positions: Tensor) -> Tensor:
-        return rotation(positions, self.config.width, dtype=self.embedding.weight.dtype.to_complex())
+    def turns(self, positions: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """The turn of each pair of channels at positions [...]: complex [..., D/2], as precise as the weights."""
+        dtype, c = dtype or self.embedding.weight.dtype.to_complex(), self.config
+        if not c.rotation_per_head:
+            return rotation(positions, c.width, dtype=dtype)
+        of_a_head = rotation(positions, c.width // c.heads, dtype=dtype)
+        return torch.cat([of_a_head] * c.heads, -1)
 
     def _must_be(self, form: str) -> None:
         if self.config.form != form:

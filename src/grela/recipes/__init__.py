@@ -5,13 +5,13 @@ from functools import partial
 
 from grela.configuration import Config
 from grela.errors import ConfigError
-from grela.recipes.ideas import IDEAS, changed
+from grela.recipes.ideas import ABLATIONS, IDEAS, changed
 from grela.recipes.paper import paper, paper_on_two_cores
 
 RECIPES: dict[str, Callable[[], Config]] = {
     "paper": paper,
     "paper-on-two-cores": paper_on_two_cores,
-    **{name: partial(changed, changes) for name, changes in IDEAS.items()},
+    **{name: partial(changed, changes) for name, changes in {**IDEAS, **ABLATIONS}.items()},
 }
 
 

@@ -1,6 +1,6 @@
 """The defaults but for one change each: what every part of them is worth, and what was tried beside them.
 
-docs/ideas.md says what each did on three sets.
+docs/ideas.md says what each idea did on three sets. The ablations take the paper's own parts away.
 """
 
 from collections.abc import Mapping
@@ -26,9 +26,21 @@ IDEAS: Mapping[str, Mapping[str, Any]] = {
     "one-head": {"heads": 1},
     "eight-taps": {"taps": 8},
     "twice-as-wide": {"width": 128},
-    "eight-layers": {"layers": 8},
     "small-steps": {"batch_positions": 1_600},
     "eight-next-gaps": {"next_gaps": 8},
+}
+
+
+ABLATIONS: Mapping[str, Mapping[str, Any]] = {
+    "without-rotation": {"rotation": False},
+    "without-local-branch": {"local_branch": False},
+    "without-gate": {"gate": False},
+    "learned-positions": {"rotation": False, "learned_positions": 200},
+    "rotation-per-head": {"rotation_per_head": True},
+    "bidirectional": {"form": "bidirectional", "window": 50, "batch_positions": 6_400, "learning_rate": 1e-3},
+    **{f"{layers}-layers": {"layers": layers} for layers in (1, 2, 3, 6, 8)},
+    **{f"window-{window}": {"window": window} for window in (50, 100, 500)},
+    **{f"window-{window}": {"window": window, "batch_positions": 2 * window} for window in (1_000, 2_000)},
 }
 
 
