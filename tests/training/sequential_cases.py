@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 
 from grela.models.gru4rec import GRU4Rec, GRU4RecConfig
+from grela.models.lrurec import LRURec, LRURecConfig
 from grela.models.sasrec import SASRec, SASRecConfig
 from grela.models.sequential import Padded, SequentialModel
 
@@ -14,6 +15,7 @@ Build = Callable[[int, torch.Generator], SequentialModel]
 
 CAUSAL: dict[str, Build] = {
     "gru4rec": lambda n, rng: GRU4Rec(n, GRU4RecConfig(width=WIDTH, hidden=20), rng=rng),
+    "lrurec": lambda n, rng: LRURec(n, LRURecConfig(width=WIDTH), rng=rng),
     "sasrec": lambda n, rng: SASRec(n, SASRecConfig(width=WIDTH, positions=LONGEST), rng=rng),
 }
 BIDIRECTIONAL: dict[str, Build] = {}
