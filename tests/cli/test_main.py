@@ -27,7 +27,10 @@ ALL = commands(cli)
 
 
 def test_the_commands_are_these():
-    names = ["convert", "data", "data get", "data list", "evaluate", "fit", "inspect", "recommend"]
+    names = [
+        *("ablate", "compare", "convert", "data", "data get", "data list"),
+        *("evaluate", "fit", "inspect", "recommend"),
+    ]
     assert sorted(" ".join(path) for path in ALL if path) == names
 
 

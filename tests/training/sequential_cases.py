@@ -4,6 +4,9 @@ from collections.abc import Callable
 
 import torch
 
+from grela.models.gru4rec import GRU4Rec, GRU4RecConfig
+from grela.models.lrurec import LRURec, LRURecConfig
+from grela.models.mamba4rec import Mamba4Rec, Mamba4RecConfig
 from grela.models.sasrec import SASRec, SASRecConfig
 from grela.models.sequential import Padded, SequentialModel
 
@@ -12,6 +15,9 @@ ITEMS, WIDTH, LONGEST = 23, 16, 12
 Build = Callable[[int, torch.Generator], SequentialModel]
 
 CAUSAL: dict[str, Build] = {
+    "gru4rec": lambda n, rng: GRU4Rec(n, GRU4RecConfig(width=WIDTH, hidden=20), rng=rng),
+    "lrurec": lambda n, rng: LRURec(n, LRURecConfig(width=WIDTH), rng=rng),
+    "mamba4rec": lambda n, rng: Mamba4Rec(n, Mamba4RecConfig(width=WIDTH, state=5), rng=rng),
     "sasrec": lambda n, rng: SASRec(n, SASRecConfig(width=WIDTH, positions=LONGEST), rng=rng),
 }
 BIDIRECTIONAL: dict[str, Build] = {}

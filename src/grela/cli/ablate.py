@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from grela.cli.compare import contest_options, held, say_failures
+from grela.errors import ConfigError
 
 BASE = "recgrela"
 
@@ -33,6 +34,8 @@ def ablate(events: str, only: str | None, out: Path, **options: Any) -> None:
     from grela.recipes.ideas import ABLATIONS
 
     names = list(ABLATIONS) if only is None else [name.strip() for name in only.split(",") if name.strip()]
+    if not names:
+        raise ConfigError(f"no ablation is named, expected some of {', '.join(ABLATIONS)}")
     variants = [VARIANT + name for name in names]
     for name in variants:
         contestant(name)

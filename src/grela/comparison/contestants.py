@@ -11,6 +11,9 @@ from grela.data.splitting import Split, train_item_counts
 from grela.errors import ConfigError
 from grela.evaluation.popularity import Popularity
 from grela.evaluation.scorer import Scorer
+from grela.models.gru4rec import GRU4Rec, GRU4RecConfig
+from grela.models.lrurec import LRURec, LRURecConfig
+from grela.models.mamba4rec import Mamba4Rec, Mamba4RecConfig
 from grela.models.sasrec import SASRec, SASRecConfig
 from grela.models.sequential import SequentialModel
 from grela.recipes import recipe
@@ -57,6 +60,14 @@ ALIKE = TrainingConfig(epochs=24, learning_rate=1e-3, precision="fp32")
 CONTESTANTS: Mapping[str, Contestant] = {
     "recgrela": Ours("Hu et al., arXiv 2506.13315, with the parts of docs/model.md", Config()),
     "sasrec": Rival("Kang and McAuley, ICDM 2018, arXiv 1808.09781", SASRec, SASRecConfig(), ALIKE),
+    "gru4rec": Rival(
+        "Hidasi et al., ICLR 2016, arXiv 1511.06939; width, layers and dropout of RecBole's search on ML-1M",
+        GRU4Rec,
+        GRU4RecConfig(),
+        ALIKE,
+    ),
+    "lrurec": Rival("Yue et al., WSDM 2024, arXiv 2310.02367", LRURec, LRURecConfig(), ALIKE),
+    "mamba4rec": Rival("Liu et al., arXiv 2403.03900", Mamba4Rec, Mamba4RecConfig(), ALIKE),
     "popularity": Floor("training events of each item", lambda split: Popularity(train_item_counts(split))),
 }
 

@@ -27,7 +27,8 @@ class OwnStart(Protocol):
 def initialise(model: nn.Module, rng: torch.Generator) -> None:
     """Fill every parameter of `model` from `rng`, in the order of its modules.
 
-    Convolutions get the framework's default, uniform in +-1/sqrt(fan in); a module may have a way of its own.
+    Convolutions get the framework's default, uniform in +-1/sqrt(fan in), and so do gated recurrent units, in
+    +-1/sqrt(hidden); a module may have a way of its own.
     Raises TypeError at a module with parameters of its own that has no rule here.
     """
     for name, module in model.named_modules():
@@ -45,6 +46,10 @@ def initialise(model: nn.Module, rng: torch.Generator) -> None:
             module.weight.uniform_(-bound, bound, generator=rng)
             if module.bias is not None:
                 module.bias.uniform_(-bound, bound, generator=rng)
+        elif isinstance(module, nn.GRU):
+            bound = 1 / math.sqrt(module.hidden_size)
+            for parameter in module.parameters():
+                parameter.uniform_(-bound, bound, generator=rng)
         elif isinstance(module, NextGap):
             module.draw(WEIGHT_STD, rng)
         elif isinstance(module, AfterNext):
