@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import torch
 
+from grela.models.linear_transformer import LinearTransformer, LinearTransformerConfig
+from grela.models.linrec import LinRec, LinRecConfig
 from grela.models.sasrec import SASRec, SASRecConfig
 from grela.models.sequential import Padded, SequentialModel
 
@@ -13,8 +15,15 @@ Build = Callable[[int, torch.Generator], SequentialModel]
 
 CAUSAL: dict[str, Build] = {
     "sasrec": lambda n, rng: SASRec(n, SASRecConfig(width=WIDTH, positions=LONGEST), rng=rng),
+    "linear-transformer": lambda n, rng: LinearTransformer(
+        n, LinearTransformerConfig(width=WIDTH, layers=2, positions=LONGEST), rng=rng
+    ),
 }
-BIDIRECTIONAL: dict[str, Build] = {}
+BIDIRECTIONAL: dict[str, Build] = {
+    "linrec": lambda n, rng: LinRec(
+        n, LinRecConfig(width=WIDTH, heads=4, inner=2 * WIDTH, positions=LONGEST), rng=rng
+    ),
+}
 MODELS = CAUSAL | BIDIRECTIONAL
 
 
