@@ -5,13 +5,15 @@ from functools import partial
 
 import numpy as np
 import pytest
-from floor_cases import FLOORS, make_split, random_split
+from floor_cases import FLOORS
 
 from grela.data.histories import HistoryBatch
 from grela.errors import ConfigError, EmptyDataError
+from grela.evaluation import training_events
 from grela.evaluation.evaluate import evaluate
 from grela.evaluation.floors import item_knn, markov, recent_popularity
-from grela.evaluation.floors.training_events import pieces, places, training_histories
+from grela.evaluation.training_events import pieces, places, training_histories
+from small_splits import make_split, random_split
 
 ITEMS = 13
 BATCH = HistoryBatch.of([np.array(h, np.int32) for h in ([3, 5, 3], [], [13], [1, 2, 3, 4, 5, 6, 7, 8])])
@@ -40,7 +42,7 @@ def test_events_held_out_change_nothing(name, split):
 @pytest.mark.parametrize("name", FLOORS)
 def test_how_much_is_read_at_a_time_changes_nothing(name, split, monkeypatch):
     expected = FLOORS[name](split).scores(BATCH)
-    for module in (item_knn, markov, recent_popularity):
+    for module in (training_events, item_knn, markov, recent_popularity):
         monkeypatch.setattr(module, "pieces", partial(pieces, events=3))
     np.testing.assert_allclose(FLOORS[name](split).scores(BATCH), expected, rtol=1e-12)
 

@@ -5,11 +5,11 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from floor_cases import make_split, random_split, training_lists
 
 from grela.data.histories import HistoryBatch
 from grela.errors import ConfigError
 from grela.evaluation.floors.item_knn import ItemKNN
+from small_splits import make_split, random_split, training_lists
 
 ITEMS = 60
 

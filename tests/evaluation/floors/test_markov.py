@@ -5,10 +5,10 @@ from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
-from floor_cases import make_split, random_split, training_lists
 
 from grela.data.histories import HistoryBatch
 from grela.evaluation.floors.markov import MarkovChain
+from small_splits import make_split, random_split, training_lists
 
 
 def scores_after(floor: MarkovChain, *history: int) -> np.ndarray:

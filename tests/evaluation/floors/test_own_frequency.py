@@ -3,10 +3,10 @@
 from collections import Counter
 
 import numpy as np
-from floor_cases import make_split, random_split, training_lists
 
 from grela.data.histories import HistoryBatch
 from grela.evaluation.floors.own_frequency import OwnFrequency
+from small_splits import make_split, random_split, training_lists
 
 
 def ranking(floor: OwnFrequency, *history: int) -> list[int]:

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from floor_cases import make_split
 
 from grela.data.histories import HistoryBatch
 from grela.evaluation.floors.recent_popularity import RecentPopularity, halving
 from grela.evaluation.popularity import Popularity
+from small_splits import make_split
 
 ANY = HistoryBatch.of([np.array([1], np.int32)])
 

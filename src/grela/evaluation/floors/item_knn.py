@@ -14,8 +14,8 @@ import numpy as np
 from grela.data.histories import HistoryBatch
 from grela.data.splitting import Split, train_item_counts
 from grela.errors import ConfigError
-from grela.evaluation.floors.training_events import pieces, places, training_histories
 from grela.evaluation.lists import top_items
+from grela.evaluation.training_events import different_items, laid_end_to_end, pieces, places
 
 # B histories in a batch, E events, U users, N items of the catalogue, K neighbours
 
@@ -42,7 +42,7 @@ class ItemKNN:
             raise ConfigError(
                 f"neighbours is {neighbours} and shrinkage {shrinkage}, expected at least 1 and at least 0"
             )
-        by_user = _different_items(split)
+        by_user = different_items(split)
         by_item = _transposed(by_user, split.histories.num_items)
         nearest = np.zeros((len(by_item), neighbours), np.int32)
         similarities = np.zeros((len(by_item), neighbours), np.float32)
@@ -73,23 +73,11 @@ class ItemKNN:
         return scores_BN
 
 
-def _different_items(split: Split) -> HistoryBatch:
-    """Each user's different training items, in ascending order; times are not known."""
-    size = split.histories.num_items + 1
-    items, lengths = [], []
-    for piece in pieces(training_histories(split)):
-        user = np.repeat(np.arange(len(piece)), piece.lengths)
-        different = np.unique(user * size + piece.items[places(piece)])
-        items.append((different % size).astype(np.int32))
-        lengths.append(np.bincount(different // size, minlength=len(piece)))
-    return _batch(np.concatenate(items), np.concatenate(lengths))
-
-
 def _transposed(by_user: HistoryBatch, num_items: int) -> HistoryBatch:
     """Of each item, 0 to N, the users who have it, in ascending order."""
     users = np.repeat(np.arange(len(by_user), dtype=np.int32), by_user.lengths)
     order = np.argsort(by_user.items, kind="stable")
-    return _batch(users[order], np.bincount(by_user.items, minlength=num_items + 1))
+    return laid_end_to_end(users[order], np.bincount(by_user.items, minlength=num_items + 1))
 
 
 def _counted(histories: HistoryBatch, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -102,8 +90,3 @@ def _counted(histories: HistoryBatch, size: int) -> tuple[np.ndarray, np.ndarray
         counts += np.bincount(piece.items[places(piece)], minlength=size)
     items = np.flatnonzero(counts)
     return items, counts[items]
-
-
-def _batch(values: np.ndarray, lengths: np.ndarray) -> HistoryBatch:
-    end = np.cumsum(lengths)
-    return HistoryBatch(values, np.broadcast_to(np.nan, len(values)), end - lengths, end)

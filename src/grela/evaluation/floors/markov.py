@@ -13,7 +13,7 @@ import numpy as np
 
 from grela.data.histories import HistoryBatch
 from grela.data.splitting import Split, train_item_counts
-from grela.evaluation.floors.training_events import pieces, places, training_histories
+from grela.evaluation.training_events import pieces, places, training_histories
 
 # B histories in a batch, N items of the catalogue, D different transitions
 

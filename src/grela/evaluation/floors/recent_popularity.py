@@ -12,7 +12,7 @@ import numpy as np
 
 from grela.data.histories import HistoryBatch
 from grela.data.splitting import Split
-from grela.evaluation.floors.training_events import pieces, places, training_histories
+from grela.evaluation.training_events import pieces, places, training_histories
 
 # B histories in a batch, E events, N items of the catalogue
 
