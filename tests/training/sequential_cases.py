@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 
 from grela.models.gru4rec import GRU4Rec, GRU4RecConfig
+from grela.models.linear_transformer import LinearTransformer, LinearTransformerConfig
+from grela.models.linrec import LinRec, LinRecConfig
 from grela.models.lrurec import LRURec, LRURecConfig
 from grela.models.mamba4rec import Mamba4Rec, Mamba4RecConfig
 from grela.models.sasrec import SASRec, SASRecConfig
@@ -19,8 +21,15 @@ CAUSAL: dict[str, Build] = {
     "lrurec": lambda n, rng: LRURec(n, LRURecConfig(width=WIDTH), rng=rng),
     "mamba4rec": lambda n, rng: Mamba4Rec(n, Mamba4RecConfig(width=WIDTH, state=5), rng=rng),
     "sasrec": lambda n, rng: SASRec(n, SASRecConfig(width=WIDTH, positions=LONGEST), rng=rng),
+    "linear-transformer": lambda n, rng: LinearTransformer(
+        n, LinearTransformerConfig(width=WIDTH, layers=2, positions=LONGEST), rng=rng
+    ),
 }
-BIDIRECTIONAL: dict[str, Build] = {}
+BIDIRECTIONAL: dict[str, Build] = {
+    "linrec": lambda n, rng: LinRec(
+        n, LinRecConfig(width=WIDTH, heads=4, inner=2 * WIDTH, positions=LONGEST), rng=rng
+    ),
+}
 MODELS = CAUSAL | BIDIRECTIONAL
 
 

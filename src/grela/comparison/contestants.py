@@ -1,17 +1,24 @@
 """The models that can be compared, by name: how each is made, trained and where it comes from."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from grela.comparison.outside import implicit_als, lenskit_knn
 from grela.configuration import Config
-from grela.data.splitting import Split, train_item_counts
+from grela.data.splitting import Split
 from grela.errors import ConfigError
+from grela.evaluation.floors.item_knn import ItemKNN
+from grela.evaluation.floors.markov import MarkovChain
+from grela.evaluation.floors.own_frequency import OwnFrequency
+from grela.evaluation.floors.recent_popularity import RecentPopularity
 from grela.evaluation.popularity import Popularity
 from grela.evaluation.scorer import Scorer
 from grela.models.gru4rec import GRU4Rec, GRU4RecConfig
+from grela.models.linear_transformer import LinearTransformer, LinearTransformerConfig
+from grela.models.linrec import LinRec, LinRecConfig
 from grela.models.lrurec import LRURec, LRURecConfig
 from grela.models.mamba4rec import Mamba4Rec, Mamba4RecConfig
 from grela.models.sasrec import SASRec, SASRecConfig
@@ -68,7 +75,23 @@ CONTESTANTS: Mapping[str, Contestant] = {
     ),
     "lrurec": Rival("Yue et al., WSDM 2024, arXiv 2310.02367", LRURec, LRURecConfig(), ALIKE),
     "mamba4rec": Rival("Liu et al., arXiv 2403.03900", Mamba4Rec, Mamba4RecConfig(), ALIKE),
-    "popularity": Floor("training events of each item", lambda split: Popularity(train_item_counts(split))),
+    "linear-transformer": Rival(
+        "Katharopoulos et al., ICML 2020, arXiv 2006.16236; RecGRELA's sizes",
+        LinearTransformer,
+        LinearTransformerConfig(),
+        ALIKE,
+    ),
+    # One sample per prefix: the last 50 events, as for the bidirectional form on two cores.
+    "linrec": Rival(
+        "Liu et al., SIGIR 2023, arXiv 2411.01537", LinRec, LinRecConfig(), replace(ALIKE, window=50)
+    ),
+    "markov": Floor("first-order Markov chain, smoothed as Witten and Bell, 1991", MarkovChain.fit),
+    "item-knn": Floor("Deshpande and Karypis, ACM TOIS 2004", ItemKNN.fit),
+    "own-frequency": Floor("GP-TopFreq, Li et al., ACM TOIS 2023, arXiv 2109.14233", OwnFrequency.fit),
+    "recent-popularity": Floor("training events weighted by their age", RecentPopularity.fit),
+    "popularity": Floor("training events of each item", Popularity.fit),
+    "implicit-als": Floor("Hu et al., ICDM 2008, by implicit", implicit_als),
+    "lenskit-knn": Floor("Deshpande and Karypis, ACM TOIS 2004, by LensKit", lenskit_knn),
 }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from grela.data.histories import HistoryBatch
+from grela.data.splitting import Split, train_item_counts
 from grela.evaluation.train_counts import checked_train_counts
 
 
@@ -16,6 +17,11 @@ class Popularity:
 
     def __post_init__(self) -> None:
         checked_train_counts(self.train_counts, len(self.train_counts) - 1)
+
+    @classmethod
+    def fit(cls, split: Split) -> "Popularity":
+        """Count the training events."""
+        return cls(train_item_counts(split))
 
     @property
     def num_items(self) -> int:
