@@ -5,7 +5,8 @@
 The paper draws one negative for each position, uniformly, from items that are not in the user's history. Here a draw
 that is the target, or that the user has met before it, is no negative. The authors draw again instead, which gives
 negatives the weight N / (N - m) where m of N items have been met: at the minimum all scores of a position move by one
-number, and no rank changes. They also spare the items that come later, of which a position knows nothing.
+number, and no rank changes. They also spare the items that come later, of which a position knows nothing. So nothing
+tells a model that what was met does not come again: its recommendations are to leave seen items out.
 
 `gbce` without calibration is the same but for negatives that all positions share, met or not, and for the factor
 1 / (K + 1).
