@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 
+from grela.models.hstu import HSTU, HSTUConfig
 from grela.models.sasrec import SASRec, SASRecConfig
 from grela.models.sequential import Padded, SequentialModel
 
@@ -13,6 +14,8 @@ Build = Callable[[int, torch.Generator], SequentialModel]
 
 CAUSAL: dict[str, Build] = {
     "sasrec": lambda n, rng: SASRec(n, SASRecConfig(width=WIDTH, positions=LONGEST), rng=rng),
+    "hstu": lambda n, rng: HSTU(n, HSTUConfig(width=WIDTH, positions=LONGEST), rng=rng),
+    "hstu-time": lambda n, rng: HSTU(n, HSTUConfig(width=WIDTH, positions=LONGEST, times=True), rng=rng),
 }
 BIDIRECTIONAL: dict[str, Build] = {}
 MODELS = CAUSAL | BIDIRECTIONAL
