@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 
+from grela.models.bert4rec import BERT4Rec, BERT4RecConfig
 from grela.models.hstu import HSTU, HSTUConfig
 from grela.models.sasrec import SASRec, SASRecConfig
 from grela.models.sequential import Padded, SequentialModel
@@ -17,8 +18,11 @@ CAUSAL: dict[str, Build] = {
     "hstu": lambda n, rng: HSTU(n, HSTUConfig(width=WIDTH, positions=LONGEST), rng=rng),
     "hstu-time": lambda n, rng: HSTU(n, HSTUConfig(width=WIDTH, positions=LONGEST, times=True), rng=rng),
 }
-BIDIRECTIONAL: dict[str, Build] = {}
+BIDIRECTIONAL: dict[str, Build] = {
+    "bert4rec": lambda n, rng: BERT4Rec(n, BERT4RecConfig(width=WIDTH, positions=LONGEST), rng=rng),
+}
 MODELS = CAUSAL | BIDIRECTIONAL
+MASKED = {"bert4rec"}  # taught by masked items: of a step's items so few that learning takes more steps
 
 
 def made(name: str, *, seed: int = 0) -> SequentialModel:

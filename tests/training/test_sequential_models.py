@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from sequential_cases import CAUSAL, ITEMS, LONGEST, MODELS, histories, made
+from sequential_cases import CAUSAL, ITEMS, LONGEST, MASKED, MODELS, histories, made
 from torch.nn.functional import cross_entropy
 from training_cases import Ear, cyclic_sequences
 
@@ -150,7 +150,7 @@ def test_a_sampled_loss_has_sparse_gradients_by_the_tables_of_items(name):
             assert table.weight.grad.coalesce().values().any()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in MASKED])
 def test_it_learns_a_cycle(name):
     """Each item is always followed by the next: chance finds 1 in 23."""
     sequences = timed_sequences()
