@@ -65,9 +65,7 @@ def measure(items: int, loss: str, steps: int, threads: int, folder: Path) -> di
     )
     plan = WindowPlan(sequences(items, steps * POSITIONS), config.window, POSITIONS, config.seed)
     binary = loss in ("gbce", "binary_cross_entropy")  # teaches no distribution that could be mixed
-    shape = RecGRELAConfig(
-        num_items=items, repeats=loss not in WITHOUT_REPEATS, next_gaps=0 if binary else 4
-    )
+    shape = RecGRELAConfig(num_items=items, repeats=loss not in WITHOUT_REPEATS, next_gaps=0 if binary else 4)
     model = RecGRELA(shape, rng=torch.Generator().manual_seed(0))
 
     def validate(model: RecGRELA) -> dict[str, float]:

@@ -87,7 +87,10 @@ class BERT4Rec(SequentialModel):
         return transformed
 
     def learn(self, windows: Windows, rng: torch.Generator) -> Examples:
-        """What a row teaches: of each window, with what follows its last event, the masked items."""
+        """What a row teaches: of each window, with what follows its last event, the masked items.
+
+        Most lie amid what they are told by, so that nothing is said of what was seen before them.
+        """
         whole = _longer(windows.histories, _following(windows))
         masked = self.masks(whole.lengths, rng)
         hidden = self.hidden(whole._replace(items=whole.items.masked_fill(masked, self.masked_item)), rng)

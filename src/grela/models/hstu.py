@@ -11,7 +11,8 @@ absolute positions, the residual and the factor 1 / L are those of Meta's code. 
 
 Times: Meta's code takes the time of the *next* event as the query's, t_{i+1} - t_j, so that each position is told
 when its target comes. What a recommendation is asked for has no time yet, so that here only differences between
-events of the history are read, t_i - t_j. Published figures of HSTU with time were measured with the target's.
+events of the history are read, t_i - t_j. The published figures of HSTU with time, Meta's and RecTools', are of models
+that are told.
 
 Meta's experiments score by cosines divided by .05, under a sampled softmax; scores here are products with the item
 table as in all models, so that the hidden state is normalised by a LayerNorm.
