@@ -33,6 +33,7 @@ from library import (
 from processes import CaseError
 from synthetic import gaps
 
+from grela.configuration import WITHOUT_REPEATS
 from grela.data.histories import HistoryBatch
 from grela.serving.scorer import ModelScorer
 from grela.training.config import LossName
@@ -58,12 +59,13 @@ def sequences(items: int, events: int) -> TrainingSequences:
 def measure(items: int, loss: str, steps: int, threads: int, folder: Path) -> dict[str, Any]:
     """Train two epochs of `steps` steps in `folder`, or resume a training that lies there finished."""
     torch.set_num_threads(threads)
-    config = TrainingConfig(epochs=2, batch_positions=POSITIONS, loss=loss, checkpoint_seconds=1e9)
-    plan = WindowPlan(sequences(items, steps * POSITIONS), config.window, POSITIONS, config.seed)
-    # Scalable cross-entropy cannot teach a bias for repeats, gBCE no distribution that could be mixed.
-    shape = RecGRELAConfig(
-        num_items=items, repeats=loss != "scalable_cross_entropy", next_gaps=0 if loss == "gbce" else 4
+    negatives = 1 if loss == "binary_cross_entropy" else TrainingConfig.negatives
+    config = TrainingConfig(
+        epochs=2, batch_positions=POSITIONS, loss=loss, negatives=negatives, checkpoint_seconds=1e9
     )
+    plan = WindowPlan(sequences(items, steps * POSITIONS), config.window, POSITIONS, config.seed)
+    binary = loss in ("gbce", "binary_cross_entropy")  # teaches no distribution that could be mixed
+    shape = RecGRELAConfig(num_items=items, repeats=loss not in WITHOUT_REPEATS, next_gaps=0 if binary else 4)
     model = RecGRELA(shape, rng=torch.Generator().manual_seed(0))
 
     def validate(model: RecGRELA) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from grela import Config, SplitConfig, TrainingConfig, read_config
-from grela.configuration import config_from
+from grela.configuration import WITHOUT_REPEATS, config_from
 from grela.data.preparation import Preparation
 from grela.errors import ConfigError
 from grela.models.recgrela import RecGRELAConfig
@@ -159,13 +159,20 @@ def test_a_file_that_is_none_is_named(tmp_path, name, content, message):
 def test_every_loss_trains_a_model_without_a_bias_and_all_that_can_teach_it_one_with(loss):
     plain = {"repeats": False, "next_gaps": 0}
     assert config_from({"model": plain, "training": {"loss": loss}}).training.loss == loss
-    if loss not in ("softmax_without_seen", "scalable_cross_entropy", "gbce"):
+    if loss not in (*WITHOUT_REPEATS, "gbce"):
         assert config_from({"training": {"loss": loss}}).model.repeats
 
 
-def test_a_mixture_needs_a_loss_that_teaches_a_distribution():
-    with pytest.raises(ConfigError, match=r"'gbce'.*set model\.next_gaps = 0"):
-        config_from({"training": {"loss": "gbce"}})
+@pytest.mark.parametrize("loss", WITHOUT_REPEATS)
+def test_a_bias_for_repeats_needs_a_loss_that_has_seen_items_among_its_negatives(loss):
+    with pytest.raises(ConfigError, match=rf"'{loss}'.*set model\.repeats = false"):
+        config_from({"model": {"next_gaps": 0}, "training": {"loss": loss}})
+
+
+@pytest.mark.parametrize("loss", ["gbce", "binary_cross_entropy"])
+def test_a_mixture_needs_a_loss_that_teaches_a_distribution(loss):
+    with pytest.raises(ConfigError, match=rf"'{loss}'.*set model\.next_gaps = 0"):
+        config_from({"model": {"repeats": False}, "training": {"loss": loss}})
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

@@ -15,6 +15,8 @@ from grela.errors import ConfigError
 from grela.models.recgrela import RecGRELAConfig
 from grela.training.config import TrainingConfig
 
+WITHOUT_REPEATS = ("softmax_without_seen", "binary_cross_entropy", "scalable_cross_entropy")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SplitConfig:
@@ -62,14 +64,15 @@ class Config:
             raise ConfigError(
                 f"model.num_items is {self.model.num_items}, but the log decides it; leave it out"
             )
-        if self.model.repeats and self.training.loss in ("softmax_without_seen", "scalable_cross_entropy"):
+        loss = self.training.loss
+        if self.model.repeats and loss in WITHOUT_REPEATS:
             raise ConfigError(
-                f"training.loss is {self.training.loss!r}, which cannot teach a model what repeats are worth: "
+                f"training.loss is {loss!r}, which cannot teach a model what repeats are worth: "
                 "set model.repeats = false, or take another loss"
             )
-        if self.model.next_gaps and self.training.loss == "gbce":
+        if self.model.next_gaps and loss in ("gbce", "binary_cross_entropy"):
             raise ConfigError(
-                "training.loss is 'gbce', which teaches no distribution over items for model.next_gaps to mix: "
+                f"training.loss is {loss!r}, which teaches no distribution over items for model.next_gaps to mix: "
                 "set model.next_gaps = 0, or take another loss"
             )
         if self.training.histories == "carried" and self.model.form != "causal":

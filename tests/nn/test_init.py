@@ -50,6 +50,19 @@ def test_the_seed_decides_every_parameter():
         assert torch.equal(a, c) != drawn, name
 
 
+def test_a_start_of_its_own_goes_before_the_rule_of_its_kind():
+    class Ones(nn.Linear):
+        def start_from(self, rng):
+            self.weight.fill_(1)
+            self.bias.fill_(2)
+
+    begun = nn.Sequential(Ones(3, 4), nn.Linear(4, 2))
+    initialise(begun, torch.Generator().manual_seed(0))
+    assert (begun[0].weight == 1).all()
+    assert (begun[0].bias == 2).all()
+    assert 0 < begun[1].weight.abs().max() < 0.1
+
+
 def test_a_module_without_a_rule_is_refused():
     with pytest.raises(TypeError, match="BatchNorm1d"):
         initialise(nn.Sequential(nn.BatchNorm1d(3)), torch.Generator())

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import torch
 
+from grela.models.bert4rec import BERT4Rec, BERT4RecConfig
 from grela.models.gru4rec import GRU4Rec, GRU4RecConfig
+from grela.models.hstu import HSTU, HSTUConfig
 from grela.models.linear_transformer import LinearTransformer, LinearTransformerConfig
 from grela.models.linrec import LinRec, LinRecConfig
 from grela.models.lrurec import LRURec, LRURecConfig
@@ -24,13 +26,17 @@ CAUSAL: dict[str, Build] = {
     "linear-transformer": lambda n, rng: LinearTransformer(
         n, LinearTransformerConfig(width=WIDTH, layers=2, positions=LONGEST), rng=rng
     ),
+    "hstu": lambda n, rng: HSTU(n, HSTUConfig(width=WIDTH, positions=LONGEST), rng=rng),
+    "hstu-time": lambda n, rng: HSTU(n, HSTUConfig(width=WIDTH, positions=LONGEST, times=True), rng=rng),
 }
 BIDIRECTIONAL: dict[str, Build] = {
     "linrec": lambda n, rng: LinRec(
         n, LinRecConfig(width=WIDTH, heads=4, inner=2 * WIDTH, positions=LONGEST), rng=rng
     ),
+    "bert4rec": lambda n, rng: BERT4Rec(n, BERT4RecConfig(width=WIDTH, positions=LONGEST), rng=rng),
 }
 MODELS = CAUSAL | BIDIRECTIONAL
+MASKED = {"bert4rec"}  # taught by masked items: of a step's items so few that learning takes more steps
 
 
 def made(name: str, *, seed: int = 0) -> SequentialModel:

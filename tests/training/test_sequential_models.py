@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from sequential_cases import CAUSAL, ITEMS, LONGEST, MODELS, histories, made
+from sequential_cases import CAUSAL, ITEMS, LONGEST, MASKED, MODELS, histories, made
+from torch.nn.functional import cross_entropy
 from training_cases import Ear, cyclic_sequences
 
 from grela.data.histories import HistoryBatch
 from grela.models.sequential import Padded
+from grela.ops.losses.softmax import naive_softmax
 from grela.serving.scorer import WindowScorer
 from grela.training.config import TrainingConfig
 from grela.training.loop import Training
+from grela.training.objective import windows_loss
 from grela.training.prefixes import PrefixPlan
 from grela.training.rows_of_windows import windows_of
 from grela.training.sequences import TrainingSequences
@@ -123,6 +126,31 @@ def test_scores_are_of_all_items_without_padding_and_the_scorer_reads_the_last_e
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_the_loss_is_of_the_scores(name):
+    """So a bias of items, where there is one, is learnt too."""
+    model, sequences = made(name), timed_sequences()
+    row = next(plan_of(model, sequences).epoch(0)).rows[0]
+    windows = windows_of(row, sequences, with_times=model.reads_times)
+    options = {"loss": naive_softmax, "dtype": torch.float32}
+    found = windows_loss(model, windows, torch.Generator().manual_seed(1), **options)
+    taught = model.learn(windows, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(found, cross_entropy(model.scores(taught.hidden), taught.items - 1))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_sampled_loss_has_sparse_gradients_by_the_tables_of_items(name):
+    model, sequences = made(name), timed_sequences()
+    config = TrainingConfig(epochs=1, loss="sampled_softmax", negatives=2, precision="fp32", patience=0)
+    plan = plan_of(model, sequences)
+    training = Training(model, plan, config, folder=None, validate=None, listener=Ear())
+    training.one_step(next(plan.epoch(0)))
+    for table in (model.embedding, model.item_bias):
+        if table is not None:
+            assert table.weight.grad.is_sparse
+            assert table.weight.grad.coalesce().values().any()
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in MASKED])
 def test_it_learns_a_cycle(name):
     """Each item is always followed by the next: chance finds 1 in 23."""
     sequences = timed_sequences()

@@ -93,7 +93,7 @@ def make_training(
         }
         | settings
     )
-    if config.loss in ("softmax_without_seen", "scalable_cross_entropy"):
+    if config.loss in ("softmax_without_seen", "binary_cross_entropy", "scalable_cross_entropy"):
         parts = {**parts, "repeats": False}
     shape = RecGRELAConfig(
         num_items=ITEMS, form=form, width=width, heads=2, layers=2, dropout=0.1, drop_path=0.1, **parts

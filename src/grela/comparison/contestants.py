@@ -16,7 +16,9 @@ from grela.evaluation.floors.own_frequency import OwnFrequency
 from grela.evaluation.floors.recent_popularity import RecentPopularity
 from grela.evaluation.popularity import Popularity
 from grela.evaluation.scorer import Scorer
+from grela.models.bert4rec import BERT4Rec, BERT4RecConfig
 from grela.models.gru4rec import GRU4Rec, GRU4RecConfig
+from grela.models.hstu import HSTU, HSTUConfig
 from grela.models.linear_transformer import LinearTransformer, LinearTransformerConfig
 from grela.models.linrec import LinRec, LinRecConfig
 from grela.models.lrurec import LRURec, LRURecConfig
@@ -67,6 +69,30 @@ ALIKE = TrainingConfig(epochs=24, learning_rate=1e-3, precision="fp32")
 CONTESTANTS: Mapping[str, Contestant] = {
     "recgrela": Ours("Hu et al., arXiv 2506.13315, with the parts of docs/model.md", Config()),
     "sasrec": Rival("Kang and McAuley, ICDM 2018, arXiv 1808.09781", SASRec, SASRecConfig(), ALIKE),
+    "sasrec-bce": Rival(
+        "Kang and McAuley, ICDM 2018, arXiv 1808.09781, with its own objective",
+        SASRec,
+        SASRecConfig(),
+        replace(ALIKE, loss="binary_cross_entropy", negatives=1),
+    ),
+    "gsasrec": Rival(
+        "Petrov and Macdonald, RecSys 2023, arXiv 2308.07192: gBCE, 256 negatives, calibration .75",
+        SASRec,
+        SASRecConfig(width=128),
+        replace(ALIKE, loss="gbce", negatives=256, calibration=0.75),
+    ),
+    "bert4rec": Rival(
+        "Sun et al., CIKM 2019, arXiv 1904.06690: masked items", BERT4Rec, BERT4RecConfig(), ALIKE
+    ),
+    "hstu": Rival(
+        "Zhai et al., ICML 2024, arXiv 2402.17152, items and order alone", HSTU, HSTUConfig(), ALIKE
+    ),
+    "hstu-time": Rival(
+        "Zhai et al., ICML 2024, arXiv 2402.17152, not told the target's time",
+        HSTU,
+        HSTUConfig(times=True),
+        ALIKE,
+    ),
     "gru4rec": Rival(
         "Hidasi et al., ICLR 2016, arXiv 1511.06939; width, layers and dropout of RecBole's search on ML-1M",
         GRU4Rec,

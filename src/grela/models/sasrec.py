@@ -6,7 +6,7 @@
     score = LayerNorm(X_t) . Embedding[i]
 
 Positions count from a window's first event, so that histories need no padding on the left; the paper counts them back
-from the last.
+from the last. Attention ends with a projection of all heads, as is usual; the authors' code has none.
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 It reads histories padded on the right and says by which hidden states it learns which items: a causal one at every
 position of a window; a bidirectional one from prefixes, at their last position, or in a way of its own. As in RecGRELA,
-scores are products of a hidden state with the item table.
+scores are products of a hidden state with the item table, raised by a bias of each item where the model has one.
 """
 
 from abc import ABC, abstractmethod
@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from grela.nn.item_bias import ItemBias
 from grela.ops.losses.targets import SeenItems
 
 # S histories, T time, D width, P events of all histories, Q things learnt, N items
@@ -78,8 +79,13 @@ class SequentialModel(nn.Module, ABC):
     """
 
     embedding: nn.Embedding
+    item_bias: ItemBias | None
     reads: Reads = "windows"
     reads_times: bool = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.item_bias = None
 
     @abstractmethod
     def hidden(self, histories: Padded, rng: torch.Generator | None = None) -> Tensor:
@@ -97,7 +103,8 @@ class SequentialModel(nn.Module, ABC):
 
     def scores(self, hidden: Tensor) -> Tensor:
         """Scores [S, N] of items 1..N; column j is item j + 1."""
-        return hidden @ self.embedding.weight[1:].T
+        products = hidden @ self.embedding.weight[1:].T
+        return products if self.item_bias is None else products + self.item_bias.of_items
 
     @property
     def num_items(self) -> int:

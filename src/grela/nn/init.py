@@ -32,7 +32,9 @@ def initialise(model: nn.Module, rng: torch.Generator) -> None:
     Raises TypeError at a module with parameters of its own that has no rule here.
     """
     for name, module in model.named_modules():
-        if isinstance(module, ItemBias):
+        if isinstance(module, OwnStart):
+            module.start_from(rng)
+        elif isinstance(module, ItemBias):
             module.weight.zero_()
         elif isinstance(module, nn.Linear | nn.Embedding):
             module.weight.normal_(0, WEIGHT_STD, generator=rng)
@@ -58,7 +60,5 @@ def initialise(model: nn.Module, rng: torch.Generator) -> None:
             module.start_at(0.0)
         elif isinstance(module, Decay):
             module.start()
-        elif isinstance(module, OwnStart):
-            module.start_from(rng)
         elif next(module.parameters(recurse=False), None) is not None:
             raise TypeError(f"no initialisation rule for {name}: {type(module).__name__}")

@@ -11,6 +11,7 @@ LossName = Literal[
     "sampled_softmax",
     "classic_sampled_softmax",
     "gbce",
+    "binary_cross_entropy",
     "scalable_cross_entropy",
 ]
 
@@ -30,8 +31,10 @@ class TrainingConfig:
     learning_rate:   peak rate of AdamW, after `warmup_steps` of linear rise
     loss:            what is minimised: "softmax" over all items; "softmax_without_seen" over those not yet met by
                      the position's user; from 100,000 items up "sampled_softmax", "classic_sampled_softmax",
-                     "gbce" or "scalable_cross_entropy", which touch few items a step; see grela.ops.losses
-    negatives:       items drawn for each row of a step, or for scalable_cross_entropy in each bucket
+                     "gbce" or "scalable_cross_entropy", which touch few items a step; "binary_cross_entropy" is
+                     SASRec's; see grela.ops.losses
+    negatives:       items drawn for each row of a step; for binary_cross_entropy for each position (1 is SASRec's
+                     number, and hundreds take gigabytes); for scalable_cross_entropy in each bucket
     frequency_power: negatives are drawn in proportion to (training events of the item + 1) to this power; 0 is
                      uniform
     calibration:     of gbce: 0 is binary cross-entropy, 1 gives probabilities

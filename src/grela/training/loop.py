@@ -100,8 +100,7 @@ class Training:
         self.form = choose_form(model, config.kernels)
         own_loss = loss is not None
         if loss is None:
-            tables = [model.embedding, model.item_bias if isinstance(model, RecGRELA) else None]
-            for table in tables:
+            for table in (model.embedding, model.item_bias):
                 if table is not None:
                     table.sparse = touches_few_rows(config)
             num_items = model.embedding.num_embeddings - 1

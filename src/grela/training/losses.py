@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from grela.models.forms import ChosenForm
+from grela.ops.losses.binary import binary_cross_entropy
 from grela.ops.losses.gbce import gbce
 from grela.ops.losses.negatives import ByFrequency, Negatives, Uniform
 from grela.ops.losses.sampled import classic_sampled_softmax, sampled_softmax
@@ -45,6 +46,8 @@ def configured_loss(
         negatives = ByFrequency.of(counts, config.frequency_power, device)
     if config.loss == "gbce":
         return partial(gbce, negatives=negatives, count=config.negatives, calibration=config.calibration)
+    if config.loss == "binary_cross_entropy":
+        return partial(binary_cross_entropy, negatives=negatives, count=config.negatives)
     sampled = sampled_softmax if config.loss == "sampled_softmax" else classic_sampled_softmax
     return partial(sampled, negatives=negatives, count=config.negatives)
 

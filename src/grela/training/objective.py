@@ -59,7 +59,8 @@ def windows_loss(
     device = model.embedding.weight.device
     with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
         examples = model.learn(windows.to(device), rng)
-    targets = Targets(examples.items, examples.seen)
+    item_bias = None if model.item_bias is None else model.item_bias.weight
+    targets = Targets(examples.items, examples.seen, item_bias=item_bias)
     return loss(examples.hidden.to(dtype), model.embedding.weight, targets, rng)
 
 
