@@ -123,8 +123,8 @@ def _check_types(facts: RunFacts) -> None:
         raise TypeError(f"finished is {facts.finished!r}, expected true or false")
 
 
-def environment(device: torch.device, *, kernels: str) -> dict[str, str]:
-    """Versions and the processor, for whoever repeats the run."""
+def environment(device: torch.device, *, kernels: str | None = None) -> dict[str, str]:
+    """Versions and the processor, for whoever repeats the run; and what computes the blocks, where it is told."""
     packages = {name: version(name) for name in ("grela", "torch", "numpy", "duckdb", "pyarrow")}
     return {
         **packages,
@@ -132,7 +132,7 @@ def environment(device: torch.device, *, kernels: str) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": str(torch.get_num_threads()),
-        "kernels": kernels,
+        **({} if kernels is None else {"kernels": kernels}),
     }
 
 

@@ -21,7 +21,7 @@ from grela.evaluation.scorer import Scorer
 from grela.fitting import sized, training_plan, untrained
 from grela.models.forms import choose_form
 from grela.models.sequential import SequentialModel
-from grela.run_folder import write_json
+from grela.run_folder import environment, write_json
 from grela.serving.scorer import ModelScorer, WindowScorer
 from grela.training.config import TrainingConfig
 from grela.training.listener import Listener, Silence
@@ -77,6 +77,7 @@ def measured(
         **trained,
         "latency_ms": latency(scorer, split),
         "peak_bytes": peak_bytes(),
+        "environment": environment(torch.device("cpu")),
     }
     return Measured(record, found)
 

@@ -1,4 +1,4 @@
-"""What the runs of a comparison found, put together: means over seeds, pairs on the same users, JSON and CSV."""
+"""What the runs of a comparison found, put together: means over seeds, pairs on the same users; as JSON, CSV, HTML."""
 
 import csv
 from collections.abc import Mapping
@@ -13,19 +13,22 @@ from grela.comparison.folder import METRICS, VIEWS, Settings, read_result
 from grela.errors import RunError
 from grela.evaluation.intervals import bootstrap
 from grela.evaluation.significance import Pair, all_pairs
+from grela.reporting.comparison import write_comparison
+from grela.reporting.comparison_build import comparison_data
 from grela.run_folder import write_json
 
 # C users
 
-COMPARISON, TABLE = "comparison.json", "comparison.csv"
+COMPARISON, TABLE, PAGE = "comparison.json", "comparison.csv", "comparison.html"
 FORMAT = 1
 
 
 def written(folder: Path, settings: Settings, failures: Mapping[str, str]) -> dict[str, Any]:
-    """Write comparison.json and comparison.csv of all runs in the folder; returns the former."""
+    """Write comparison.json, comparison.csv and comparison.html of all runs in the folder; returns the first."""
     found = {"format": FORMAT, **settings.to_json(), **summary(folder), "failed": dict(failures)}
     write_json(folder / COMPARISON, found)
     _write_text(folder / TABLE, as_csv(found["models"]))
+    write_comparison(comparison_data(found), folder / PAGE)
     return found
 
 

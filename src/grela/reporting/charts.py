@@ -13,17 +13,20 @@ from grela.reporting.svg import (
     centred,
     dot,
     element,
+    grid_y,
+    interval,
     label,
     legend,
     line,
     picture,
     round_axis,
+    ticks_x,
     whole_axis,
 )
 from grela.reporting.text import clip, count, evenly, number, percent
 
 if TYPE_CHECKING:
-    from grela.reporting.report import Curve, Estimate, LayerRank, LayerShare, LengthBucket
+    from grela.reporting.report import Curve, LayerRank, LayerShare, LengthBucket
 
 MOST_POINTS = 300
 MOST_DOTS = 30
@@ -45,9 +48,9 @@ def lines(
     left = 12 + CHARACTER * max(len(y_axis.words(t)) for t in y_axis.ticks)
     x_axis = whole_axis([x for curve in points for x, _ in curve], start=left, end=WIDTH - 10)
     drawn = [
-        _grid_y(y_axis, left),
+        grid_y(y_axis, left),
         label(0, top + 12, y_label, style="quiet"),
-        _ticks_x(x_axis, bottom, "epoch"),
+        ticks_x(x_axis, bottom, "epoch"),
     ]
     if best is not None and x_axis.low <= best <= x_axis.high:
         x = x_axis(best)
@@ -97,22 +100,6 @@ def _curve(points: Sequence[tuple[float, float]], x_axis: Axis, y_axis: Axis, st
     return drawn
 
 
-def _grid_y(axis: Axis, left: float) -> Markup:
-    drawn = Markup("")
-    for tick in axis.ticks:
-        y = axis(tick)
-        drawn += line(left, y, WIDTH - 10, y, "grid")
-        drawn += label(left - 6, y + 4, axis.words(tick), anchor="end", style="quiet")
-    return drawn
-
-
-def _ticks_x(axis: Axis, bottom: float, name: str) -> Markup:
-    drawn = centred((axis.start + axis.end) / 2, bottom + 32, name)
-    for tick in axis.ticks:
-        drawn += centred(axis(tick), bottom + 16, axis.words(tick))
-    return drawn
-
-
 def intervals(key: str, title: str, buckets: Sequence["LengthBucket"]) -> Markup:
     """One row for each bucket: value and interval, seen items filtered and not."""
     values = [v for b in buckets for v in (*b.filtered, *b.unfiltered) if isfinite(v)]
@@ -123,12 +110,12 @@ def intervals(key: str, title: str, buckets: Sequence["LengthBucket"]) -> Markup
     bottom = top + row * len(buckets)
     left = 14 + CHARACTER * max(max(len(clip(b.label, 18)), len(_users(b))) for b in buckets)
     axis = round_axis([0.0, *values], start=left, end=WIDTH - 14)
-    drawn = [_ticks_x(axis, bottom, "NDCG@10")]
+    drawn = [ticks_x(axis, bottom, "NDCG@10")]
     drawn += [line(axis(t), top, axis(t), bottom, "grid") for t in axis.ticks]
     for j, bucket in enumerate(buckets):
         y = top + row * (j + 0.5)
         drawn += [label(0, y - 2, clip(bucket.label, 18)), label(0, y + 13, _users(bucket), style="quiet")]
-        drawn += [_interval(bucket.filtered, axis, y - 7, 1), _interval(bucket.unfiltered, axis, y + 7, 2)]
+        drawn += [interval(bucket.filtered, axis, y - 7, 1), interval(bucket.unfiltered, axis, y + 7, 2)]
     words = "; ".join(
         f"{b.label} ({_users(b)}): {number(b.filtered[0])} filtered, {number(b.unfiltered[0])} not"
         for b in buckets
@@ -138,16 +125,6 @@ def intervals(key: str, title: str, buckets: Sequence["LengthBucket"]) -> Markup
 
 def _users(bucket: "LengthBucket") -> str:
     return f"{count(bucket.users)} user{'' if bucket.users == 1 else 's'}"
-
-
-def _interval(estimate: "Estimate", axis: Axis, y: float, series: int) -> Markup:
-    value, low, high = estimate
-    if not isfinite(value):
-        return Markup("")
-    drawn = Markup("")
-    if isfinite(low) and isfinite(high):
-        drawn += line(axis(low), y, axis(high), y, f"whisker s{series}")
-    return drawn + dot(axis(value), y, series)
 
 
 def stacked_shares(key: str, title: str, shares: Sequence["LayerShare"]) -> Markup:

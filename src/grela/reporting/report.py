@@ -1,15 +1,13 @@
 """What a report says, as values, and the one self-contained page that says it."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from grela.errors import DataError, RunError
+from grela.errors import DataError
 from grela.reporting import charts, text
+from grela.reporting.page import page, write_page
 
 Estimate = tuple[float, float, float]
 """(value, low, high); the bounds are NaN where no interval applies."""
@@ -154,45 +152,22 @@ class ReportData:
 
 def render(data: ReportData) -> str:
     """The page as one HTML text: no script, no address outside itself, no character HTML forbids."""
-    environment = Environment(
-        loader=PackageLoader("grela.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return page(
+        "report.html.jinja",
+        {
+            "data": data,
+            "headline": _headline(data.metrics),
+            "charts": _charts(data),
+            "curve_table": text.curve_table,
+            "verdict": text.verdict,
+            "medians": text.medians(data.ranks),
+        },
     )
-    environment.filters.update(text.FILTERS)
-    template = environment.get_template("report.html.jinja")
-    page = template.render(
-        data=data,
-        headline=_headline(data.metrics),
-        charts=_charts(data),
-        curve_table=text.curve_table,
-        verdict=text.verdict,
-        medians=text.medians(data.ranks),
-    )
-    return text.with_visible_controls(page)
 
 
 def write_report(data: ReportData, path: Path) -> None:
-    """Write the page to `path`, whole or not at all: a reader never sees half a page.
-
-    Raises RunError when the file cannot be written; a page already at `path` is then untouched.
-    """
-    page = render(data)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise RunError(
-            f"cannot write the report {path}: {error.strerror or error}; "
-            "check that its folder exists, is writable and has space left"
-        ) from error
+    """Write the page to `path`, whole or not at all; RunError where it cannot be written."""
+    write_page(render(data), path)
 
 
 def _headline(metrics: Sequence[MetricRow]) -> list[MetricRow]:

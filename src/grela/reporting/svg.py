@@ -7,6 +7,7 @@ Lengths are in units of the view box, `WIDTH` across; a character of 12 units is
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, isfinite, log10
+from typing import Protocol
 
 from markupsafe import Markup
 
@@ -69,6 +70,48 @@ def legend(entries: Sequence[tuple[Markup, str]], y: float) -> tuple[Markup, flo
         placed += label(x + 28, y + 12, words)
         x += width
     return placed, y + 18 - top if entries else 0.0
+
+
+class Scale(Protocol):
+    """A map of values onto `start..end`, with the ticks it is read by and their words."""
+
+    @property
+    def start(self) -> float: ...
+    @property
+    def end(self) -> float: ...
+    @property
+    def ticks(self) -> tuple[float, ...]: ...
+    def __call__(self, value: float) -> float: ...
+    def words(self, tick: float) -> str: ...
+
+
+def grid_y(scale: Scale, left: float, right: float = WIDTH - 10) -> Markup:
+    """Level lines at the ticks, with their words before them."""
+    drawn = Markup("")
+    for tick in scale.ticks:
+        y = scale(tick)
+        drawn += line(left, y, right, y, "grid")
+        drawn += label(left - 6, y + 4, scale.words(tick), anchor="end", style="quiet")
+    return drawn
+
+
+def ticks_x(scale: Scale, bottom: float, name: str) -> Markup:
+    """The words of the ticks below the picture, and what they count."""
+    drawn = centred((scale.start + scale.end) / 2, bottom + 32, name)
+    for tick in scale.ticks:
+        drawn += centred(scale(tick), bottom + 16, scale.words(tick))
+    return drawn
+
+
+def interval(estimate: tuple[float, float, float], scale: Scale, y: float, series: int) -> Markup:
+    """A mark at the value, a whisker from low to high; nothing of what is not finite."""
+    value, low, high = estimate
+    if not isfinite(value):
+        return Markup("")
+    drawn = Markup("")
+    if isfinite(low) and isfinite(high):
+        drawn += line(scale(low), y, scale(high), y, f"whisker s{series}")
+    return drawn + dot(scale(value), y, series)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MISSING = "—"
+VIEWS = {"filtered": "seen items filtered", "unfiltered": "not filtered"}
 LONGEST_TITLE = 160
+LONGEST_NAME = 24
 MOST_ROWS = 100
 
 # HTML forbids the control characters; each is shown by its picture (U+2400 onwards) or by U+FFFD.
@@ -50,6 +52,56 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
+def counted(value: int, noun: str) -> str:
+    """A number of things, "1 seed" or "3 seeds"."""
+    return f"{count(value)} {noun}{'' if value == 1 else 's'}"
+
+
+def signed(value: float) -> str:
+    """A number with its sign, unless it is zero as it is written."""
+    words = number(value)
+    if not words.strip("−0."):
+        return words.removeprefix("−")
+    return f"+{words}" if value > 0 else words
+
+
+def significant(value: float) -> str:
+    """Three significant digits, with separators of thousands; a dash where it is not finite."""
+    if not isfinite(value):
+        return MISSING
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """As "0.37 s", "45 s", "3 min 5 s" or "2 h 7 min"."""
+    if not isfinite(seconds):
+        return MISSING
+    whole = round(seconds)
+    if whole < 10:
+        return f"{significant(seconds)} s"
+    hours, minutes = whole // 3600, whole // 60 % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
+
+
+def spread(values: Sequence[int]) -> str:
+    """One number where all agree, else the least and the greatest, "22–24"."""
+    low, high = min(values), max(values)
+    return count(low) if low == high else f"{count(low)}–{count(high)}"
+
+
+def whole(value: float) -> str:
+    """A number that counts things, to the next integer; a dash where it is not finite."""
+    return count(round(value)) if isfinite(value) else MISSING
+
+
+def megabytes(size: float) -> str:
+    """Bytes in megabytes of 10^6."""
+    return f"{size / 1e6:,.0f} MB" if isfinite(size) else MISSING
+
+
 def percent(share: float) -> str:
     """A share of 1 in per cent, one decimal."""
     return f"{number(100 * share, 1)} %" if isfinite(share) else MISSING
@@ -71,6 +123,20 @@ def clip(title: str, most: int = LONGEST_TITLE) -> str:
     if not title.strip():
         return "(no title)"
     return title if len(title) <= most else title[: most - 1] + "…"
+
+
+def name(words: str, most: int = LONGEST_NAME) -> str:
+    """A model's name within a sentence or a picture: clipped in its middle, isolated where its direction may differ."""
+    words = clip(words, len(words))
+    if len(words) > most:
+        words = f"{words[: most // 2]}…{words[most // 2 + 1 - most :]}"
+    return words if words.isascii() else f"\u2068{words}\u2069"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: "a", "a and b", "a, b and c"."""
+    *first, last = map(name, names)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def settings(tree: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
@@ -142,8 +208,16 @@ FILTERS: dict[str, Callable[..., object]] = {
     "number": number,
     "bounds": bounds,
     "thousands": count,
+    "counted": counted,
+    "signed": signed,
+    "significant": significant,
+    "duration": duration,
+    "megabytes": megabytes,
+    "spread": spread,
+    "whole": whole,
     "percent": percent,
     "fact": fact,
     "clip": clip,
+    "name": name,
     "settings": settings,
 }
