@@ -65,7 +65,7 @@ def table(saved: Record) -> str:
     header = ["case", "events/s", "(low to high)", "peak MB"]
     header += ["events/s before", "peak MB before", "faster by", "(low to high)", "memory"] if both else []
     return (
-        _markdown(header, [_row(record, both) for record in saved["cases"]])
+        markdown(header, [_row(record, both) for record in saved["cases"]])
         + sampled(saved)
         + disturbance(saved)
     )
@@ -104,7 +104,7 @@ def side_by_side(first: Record, second: Record) -> str:
     header = ["case", "first events/s", "second events/s", "faster by", "(at least to at most)"]
     header += ["first peak MB", "second peak MB", "memory"]
     lines = [f"{name}: {description(saved)}" for name, saved in (("first", first), ("second", second))]
-    lines += ["", _markdown(header, rows) if rows else "no case is in both"]
+    lines += ["", markdown(header, rows) if rows else "no case is in both"]
     lines += [
         name + disturbance(saved).strip()
         for name, saved in (("first: ", first), ("second: ", second))
@@ -171,6 +171,7 @@ def _megabytes(value: float) -> str:
     return f"{value / 1e6:,.0f}"
 
 
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of texts."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

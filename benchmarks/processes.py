@@ -48,13 +48,22 @@ def run_case(case: Case, library: Library, seconds: float) -> dict[str, Any]:
 def _output(arguments: list[str], source: Path, environment: Mapping[str, str]) -> dict[str, Any]:
     inherited = os.environ.get("PYTHONPATH")
     path = str(source) + (os.pathsep + inherited if inherited else "")
-    settings = os.environ | dict(environment) | {"PYTHONPATH": path}
-    command = [sys.executable, str(MEASURE), *arguments]
+    return answer(MEASURE, arguments, dict(environment) | {"PYTHONPATH": path})
+
+
+def answer(
+    script: Path, arguments: list[str], environment: Mapping[str, str], *, most_seconds: float | None = None
+) -> dict[str, Any]:
+    """What a Python script prints, as JSON; raises CaseError with its last words if it fails or takes too long."""
+    settings = os.environ | dict(environment)
+    command = [sys.executable, str(script), *arguments]
     with subprocess.Popen(
         command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            printed, complaint = process.communicate()
+            printed, complaint = process.communicate(timeout=most_seconds)
+        except subprocess.TimeoutExpired as error:
+            raise CaseError(f"not done after {most_seconds:,.0f} s, and stopped") from error
         finally:
             # Without effect on one that has ended. subprocess.run would not wait for it after an interrupt.
             process.kill()

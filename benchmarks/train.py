@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(side_by_side(*(read(path) for path in asked.compare)))
             return 0
         if asked.json:
-            _must_be_writable(asked.json)
+            must_be_writable(asked.json)
         return run(asked)
     except (CommitError, CaseError, SavedRunError, OSError) as error:
         print(f"train.py: {error}", file=sys.stderr)
@@ -226,7 +226,7 @@ def positive(text: str) -> float:
     return value
 
 
-def _must_be_writable(path: Path) -> None:
+def must_be_writable(path: Path) -> None:
     """Before minutes of work, not after."""
     if (
         path.is_dir()

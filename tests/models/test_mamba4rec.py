@@ -33,6 +33,19 @@ def test_equals_the_loops_alone_without_and_stacked_with_residuals(width, layers
     assert_equals_loops(made, partial(naive_mamba4rec.hidden, layers=layers))
 
 
+@torch.no_grad()
+def test_steps_give_what_a_whole_history_does():
+    made = trained_size(model())
+    block, x = made.layers[0].mamba, torch.randn(2, 9, 6, generator=torch.Generator().manual_seed(3)).double()
+    state, found = block.empty_state(2), []
+    for t in range(9):
+        y, state = block.step(x[:, t], state)
+        found.append(y)
+    torch.testing.assert_close(torch.stack(found, 1), block(x, made.scan), rtol=1e-12, atol=1e-12)
+    assert state.scan.shape == (2, 12, 5)
+    assert state.tail.shape == (2, 2, 12)
+
+
 def test_products_in_bfloat16_change_little():
     assert_bfloat16_changes_little(trained_size(model()))
 

@@ -11,17 +11,26 @@ to .1, evenly spread in its logarithm.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, silu, softplus
 
+from grela.ops import selective_scan
 from grela.ops.selective_scan import Scan
-from grela.ops.short_conv import short_conv
+from grela.ops.short_conv import short_conv, short_conv_step
 
-# S histories, T time, D width, E channels, N places of a channel's state, R rank of dt
+# S histories, T time, D width, E channels, N places of a channel's state, R rank of dt, W taps
 
 SHORTEST_DT, LONGEST_DT = 1e-3, 0.1
+
+
+class MambaState(NamedTuple):
+    """What a block keeps of a history: the scan's state [S, E, N] and the convolution's last inputs [S, W - 1, E]."""
+
+    scan: Tensor
+    tail: Tensor
 
 
 class Mamba(nn.Module):
@@ -49,20 +58,44 @@ class Mamba(nn.Module):
         u, gate = self.into(x).chunk(2, -1)
         # The scan's sums, like those around it, stay in float32 whatever the projections ran in.
         u = silu(self._convolved(u.to(self.log_A.dtype)))
-        selected = self.select(u).to(u.dtype)
-        rank, B, C = selected.split((self.rank, *2 * (self.log_A.shape[1],)), -1)
-        dt = self.dt(rank)
+        dt, A, B, C = self._selected(u)
         with torch.autocast(x.device.type, enabled=False):
-            y = scan(u, dt, -self.log_A.exp(), B, C) + self.skip * u
+            y = scan(u, dt, A, B, C) + self.skip * u
         out: Tensor = self.out(y * silu(gate))
         return out
 
+    def step(self, x: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:
+        """One event: x [S, D] gives [S, D] and the state after it."""
+        u, gate = self.into(x).chunk(2, -1)
+        u, tail = short_conv_step(u.to(self.log_A.dtype), *self._kernel(), state.tail)
+        u = silu(u)
+        dt, A, B, C = self._selected(u)
+        with torch.autocast(x.device.type, enabled=False):
+            y, scanned = selective_scan.step(u, dt, A, B, C, state.scan)
+            y = y + self.skip * u
+        out: Tensor = self.out(y * silu(gate))
+        return out, MambaState(scanned, tail)
+
+    def empty_state(self, histories: int) -> MambaState:
+        """Of histories without events."""
+        taps = self.conv.kernel_size[0]
+        tail = self.log_A.new_zeros(histories, taps - 1, len(self.log_A))
+        return MambaState(self.log_A.new_zeros(histories, *self.log_A.shape), tail)
+
+    def _selected(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the scan makes of u [..., E]: dt [..., E], A [E, N], B and C [..., N]."""
+        selected = self.select(u).to(u.dtype)
+        rank, B, C = selected.split((self.rank, *2 * (self.log_A.shape[1],)), -1)
+        return self.dt(rank), -self.log_A.exp(), B, C
+
     def _convolved(self, u: Tensor) -> Tensor:
-        assert self.conv.bias is not None
         one_history = torch.zeros(u.shape[:2], dtype=torch.int64, device=u.device)
-        nothing = u.new_zeros(u.shape[0], self.conv.kernel_size[0] - 1, u.shape[2])
-        y, _ = short_conv(u, self.conv.weight.squeeze(1), self.conv.bias, one_history, nothing)
+        y, _ = short_conv(u, *self._kernel(), one_history, self.empty_state(len(u)).tail)
         return y
+
+    def _kernel(self) -> tuple[Tensor, Tensor]:
+        assert self.conv.bias is not None
+        return self.conv.weight.squeeze(1), self.conv.bias
 
 
 class _StepSize(nn.Module):

@@ -1,0 +1,82 @@
+"""Who is measured when, one process after the other, and whose longer lengths are left out."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from growth import WHATS
+from length_case import LengthCase
+from processes import CaseError, answer
+
+# Times the most seconds of a call that a process may take: two calls of up to four times as long, and more.
+PATIENCE = 12
+
+Run = Callable[[LengthCase], Mapping[str, Any]]
+
+
+class Measurements:
+    """What was found so far: repeats of each case, and from which length on a model is left out, and why."""
+
+    def __init__(self, most_seconds: float) -> None:
+        self.most_seconds = most_seconds
+        self.repeats: dict[LengthCase, list[Mapping[str, Any]]] = {}
+        self.left_out: dict[tuple[str, str, str], tuple[int, str]] = {}
+
+    def wanted(self, case: LengthCase) -> bool:
+        """Whether the case is not beyond what its model was left out from."""
+        return case.length < self.left_out.get(_series(case), (sys.maxsize, ""))[0]
+
+    def take(self, case: LengthCase, run: Run) -> str:
+        """Measure a case, note what was found, and say it in words."""
+        try:
+            found = run(case)
+        except CaseError as error:
+            self.left_out[_series(case)] = (case.length, f"{case.length:,} and longer: {error}")
+            return f"failed: {error}"
+        self.repeats.setdefault(case, []).append(found)
+        # A first call makes what is made once; where no other fits, the median is of one call after it.
+        took = min(found["wall_seconds"], found["first_seconds"])
+        if took > self.most_seconds:
+            why = f"a call took {took:,.3g} s there, more than {self.most_seconds:g}"
+            self.left_out[_series(case)] = (case.length + 1, f"longer than {case.length:,}: {why}")
+        memory = "" if found["peak_bytes"] is None else f", {found['peak_bytes'] / 1e6:,.1f} MB"
+        return f"{1e3 * found['wall_seconds']:,.3f} ms, {1e3 * found['cpu_seconds']:,.3f} on the CPU{memory}"
+
+    def records(self) -> list[dict[str, Any]]:
+        """As they are saved."""
+        return [{"case": asdict(case), "repeats": repeats} for case, repeats in self.repeats.items()]
+
+    def missing(self) -> list[dict[str, Any]]:
+        """Who was left out, and why."""
+        return [
+            {"model": model, "what": what, "device": device, "why": why}
+            for (model, what, device), (_, why) in self.left_out.items()
+        ]
+
+
+def _series(case: LengthCase) -> tuple[str, str, str]:
+    return case.model, case.what, case.device
+
+
+def schedule(
+    models: Mapping[str, Sequence[str]], lengths: Sequence[int], shape: Mapping[str, Any], repeat: int
+) -> Iterator[LengthCase]:
+    """One repeat's cases: neighbours are of one length, and who goes first changes.
+
+    models: by device; shape: what is left of a case.
+    """
+    for device, names in models.items():
+        for length in lengths:
+            for what in WHATS:
+                for model in names[:: -1 if repeat % 2 else 1]:
+                    yield LengthCase(model=model, what=what, length=length, device=device, **shape)
+
+
+def in_a_process(case: LengthCase, most_seconds: float) -> Mapping[str, Any]:
+    """Measure by `length_case.py`."""
+    script = Path(__file__).resolve().with_name("length_case.py")
+    patience = PATIENCE * most_seconds + 60
+    return answer(script, [json.dumps(asdict(case))], {}, most_seconds=patience)
