@@ -19,7 +19,7 @@ Intervals are of bootstraps over histories or users and hold with 95 % for all h
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ def gates(model: RecGRELA, histories: Histories, chosen: Sequence[int], tell: st
     }
 
 
-def told(chosen: Sequence[int], what: str) -> Sequence[int]:
+def told(chosen: Sequence[int], what: str) -> Iterator[int]:
     """Each in turn; says every hundred on standard error."""
     for done, c in enumerate(chosen):
         if done % 100 == 0:

@@ -153,7 +153,7 @@ def _spread(found: Spread, form: str) -> str:
     middle, low, high = (
         form.format(v).replace("-0.00", "0.00") for v in (found.median, found.low, found.high)
     )
-    return f"{middle} ({low}–{high})"
+    return middle if low == high else f"{middle} ({low}–{high})"
 
 
 def verdicts(saved: Mapping[str, Any]) -> list[dict[str, Any]]:

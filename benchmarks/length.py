@@ -9,13 +9,14 @@ step after so many events. All models are stacks of equal blocks, width 64, that
 bfloat16.
 
 Every figure comes from a process of its own, so that its peak of memory is its own. Models take their turn at each
-length, in turned order every other repeat. Where a call takes longer than `--most-seconds`, or fails, the model's
-longer lengths are left out, and the table says so. Exponents are least squares of log cost by log length from 1,024
-up, one fit a repeat. After each repeat what is known so far is written.
+length, in turned order every other repeat. Where a call takes longer than `--most-seconds` (of processor time on the
+CPU), or fails, the model's longer lengths are left out, and the table says so. Exponents are least squares of log cost
+by log length from 1,024 up, one fit a repeat. After each repeat what is known so far is written.
 """
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
@@ -32,7 +33,7 @@ from comparison import spread
 from growth import WHATS, by_event, curve_of, disturbance, exponent, quantities, tables, verdicts
 from processes import CaseError
 from train import SavedRunError, must_be_writable, positive, processor, whole
-from turns import Measurements, Run, in_a_process, schedule
+from turns import PATIENCE, Measurements, Run, in_a_process, schedule
 
 from grela.errors import RequestError
 from grela.reporting.growth import Line, Panel, Point, drawing
@@ -47,6 +48,7 @@ def measured(
     """What is known after each repeat, as it is saved."""
     known, start = Measurements(asked.most_seconds), facts(asked, models)
     shape = {name: start["settings"][name] for name in ("width", "heads", "layers", "threads", "seconds")}
+    shape["most_seconds"] = math.ceil(PATIENCE * asked.most_seconds) + 60
     for repeat in range(asked.repeats):
         for case in schedule(models, asked.lengths, shape, repeat):
             if known.wanted(case):
@@ -197,7 +199,7 @@ def main(arguments: Sequence[str] | None = None, *, run: Run | None = None) -> i
             if path:
                 must_be_writable(path)
         saved: dict[str, Any] = {}
-        for saved in measured(asked, models, run or (lambda case: in_a_process(case, asked.most_seconds))):
+        for saved in measured(asked, models, run or in_a_process):
             write(saved, asked)
     except (CaseError, SavedRunError, OSError) as error:
         print(f"length.py: {error}", file=sys.stderr)

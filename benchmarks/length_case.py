@@ -6,6 +6,7 @@ It prints what it took as JSON. Memory is that of the first call, after a short 
 import ctypes
 import gc
 import json
+import resource
 import statistics
 import sys
 import time
@@ -33,7 +34,7 @@ Call = Callable[[], object]
 class LengthCase:
     """What one process measures: "pass" is forward and backward over `length` positions, "step" one event after them.
 
-    It repeats its call for `seconds`, and once at least.
+    It repeats its call for `seconds`, and once at least. After `most_seconds` of processor time it is ended.
     """
 
     model: str
@@ -45,6 +46,7 @@ class LengthCase:
     layers: int
     threads: int
     seconds: float
+    most_seconds: int
 
     def __str__(self) -> str:
         where = "positions" if self.what == "pass" else "events before"
@@ -55,7 +57,7 @@ def measure(case: LengthCase) -> dict[str, Any]:
     """Median times of a call, on the host's processors and by the clock, and the most memory that the first added.
 
     `peak_bytes` is None where memory is not counted; with "step" it holds the state, `state_bytes`, too.
-    `first_seconds` is the first call's, `others` what other processes took of all cores meanwhile.
+    `first_seconds` is the first call's by the case's `clock`, `others` what other processes took of all cores.
     """
     keep_freed_memory()
     torch.set_num_threads(case.threads)
@@ -78,13 +80,18 @@ def measure(case: LengthCase) -> dict[str, Any]:
     return {
         "cpu_seconds": statistics.median(cpu for cpu, _ in times) / calls,
         "wall_seconds": statistics.median(wall for _, wall in times) / calls,
-        "first_seconds": first[1] / calls,
+        "first_seconds": first[clock(case.device)] / calls,
         "timings": len(times),
         "peak_bytes": peak[0] if peak else None,
         "state_bytes": sum(part.nbytes for part in tensors(state)),
         "others": share(others, seconds_of_others(), time.perf_counter() - start),
         "form": body.form,
     }
+
+
+def clock(device: str) -> int:
+    """Which of a call's two times counts: the processors' on a CPU, which others disturb least, else the clock's."""
+    return 0 if device == "cpu" else 1
 
 
 def whole_pass(body: Body, length: int, width: int, rng: torch.Generator) -> tuple[Call, None]:
@@ -195,4 +202,6 @@ if __name__ == "__main__":
         print(json.dumps({"gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None}))
     else:
         asked = LengthCase(**json.loads(sys.argv[1]))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CPU, (asked.most_seconds, asked.most_seconds))
         print(json.dumps({"case": asdict(asked), **measure(asked)}))

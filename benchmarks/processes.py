@@ -11,6 +11,7 @@ from typing import Any
 
 from cases import Case
 
+SUPPOSED = {9: ": out of memory?", 24: ": out of processor time"}
 MEASURE = Path(__file__).resolve().with_name("measure.py")
 
 
@@ -51,28 +52,22 @@ def _output(arguments: list[str], source: Path, environment: Mapping[str, str]) 
     return answer(MEASURE, arguments, dict(environment) | {"PYTHONPATH": path})
 
 
-def answer(
-    script: Path, arguments: list[str], environment: Mapping[str, str], *, most_seconds: float | None = None
-) -> dict[str, Any]:
-    """What a Python script prints, as JSON; raises CaseError with its last words if it fails or takes too long."""
+def answer(script: Path, arguments: list[str], environment: Mapping[str, str]) -> dict[str, Any]:
+    """What a Python script prints, as JSON; raises CaseError with its last words if it fails."""
     settings = os.environ | dict(environment)
     command = [sys.executable, str(script), *arguments]
     with subprocess.Popen(
         command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            printed, complaint = process.communicate(timeout=most_seconds)
-        except subprocess.TimeoutExpired as error:
-            raise CaseError(f"not done after {most_seconds:,.0f} s, and stopped") from error
+            printed, complaint = process.communicate()
         finally:
             # Without effect on one that has ended. subprocess.run would not wait for it after an interrupt.
             process.kill()
             process.wait()
     if process.returncode < 0:
-        raise CaseError(
-            f"killed by signal {-process.returncode}"
-            + (": out of memory?" if process.returncode == -9 else "")
-        )
+        number = -process.returncode
+        raise CaseError(f"killed by signal {number}{SUPPOSED.get(number, '')}")
     if process.returncode:
         raise CaseError((complaint.strip().splitlines() or [f"exit code {process.returncode}"])[-1])
     result: dict[str, Any] = json.loads(printed)

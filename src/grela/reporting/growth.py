@@ -14,7 +14,7 @@ from grela.reporting.text import clip, count
 SERIES = 6
 COLUMNS, GAP, MARGIN = 2, 32.0, 14.0
 HEAD, HEIGHT, FOOT = 48.0, 210.0, 50.0  # of a panel: title and unit, the field, ticks and what they count
-TICKS = 5
+TICKS, NAMED = 5, 7  # at most, upright and level
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _panel(panel: Panel, names: Sequence[str]) -> Markup:
     points = [point for one in panel.lines for point in one.points]
     y_ticks = _steps([v for p in points for v in (p.low, p.value, p.high)])
     lengths = sorted({p.length for p in points})
-    x_ticks = lengths[:: ceil((len(lengths) - 1) / (TICKS - 1)) or 1]
+    x_ticks = lengths[:: _stride(len(lengths))]
     left = 14 + CHARACTER * max(len(_tick(t)) for t in y_ticks)
     bottom, right = HEAD + HEIGHT, WIDTH - CHARACTER * len(_tick(lengths[-1])) / 2
     across = _log_axis(lengths[0], lengths[-1], left + 8, right)
@@ -190,6 +190,12 @@ def _steps(values: Sequence[float]) -> list[float]:
         if len(ticks) <= TICKS + 1:
             break
     return ticks
+
+
+def _stride(lengths: int) -> int:
+    """Which lengths are named: every one, second or third, with the last where that comes out, else as room allows."""
+    fewest = max(1, ceil((lengths - 1) / (NAMED - 1)))
+    return next((n for n in range(fewest, 4) if (lengths - 1) % n == 0), fewest)
 
 
 def _tick(value: float) -> str:

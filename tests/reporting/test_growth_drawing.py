@@ -93,6 +93,12 @@ def test_a_single_point_and_a_value_that_never_changes_are_drawn():
     assert len({y for _, y in flat}) == 1
 
 
+@pytest.mark.parametrize(("count", "named"), [(1, 1), (2, 2), (6, 6), (7, 7), (8, 4), (10, 4), (12, 6)])
+def test_as_many_lengths_are_named_as_have_room(count, named):
+    drawn = drawing([panel(power("a", 1, lengths=[2**n for n in range(7, 7 + count)]))], title="t")
+    assert drawn.count('text-anchor="middle"') == named + 1  # and what they count
+
+
 def test_texts_are_escaped():
     drawn = drawing([panel(power("<b>&", 1), title="<script>")], title='"<')
     assert "<script>" not in drawn
