@@ -8,8 +8,9 @@ from comparison_cases import Memory, compared
 from grela.comparison import contest
 from grela.comparison.budget import Budget
 from grela.comparison.contestants import CONTESTANTS, contestant
+from grela.comparison.folder import write_trial
 from grela.comparison.tuning import DROPOUTS, RATES, best_settings, changed, own_settings
-from grela.errors import ConfigError
+from grela.errors import ConfigError, RunError
 
 
 def near(best: float):
@@ -77,3 +78,27 @@ def test_a_comparison_tries_keeps_and_measures_what_validated_best(tmp_path, mon
     assert not any("filtered" in trial or "unfiltered" in trial for trial in trials)
     monkeypatch.setattr(contest, "_in_its_process", None)
     assert compared(out, ["sasrec", "popularity"], budget=budget)["models"] == found["models"]
+
+
+def test_a_trial_that_failed_stays_failed_and_the_others_keep_their_settings(tmp_path, monkeypatch):
+    out, budget, asked = tmp_path / "out", Budget(epochs=1, trials=4), []
+
+    def pretended(run, task, at, watcher) -> str | None:
+        if task["trial"] is None:
+            return "not in this test"
+        asked.append((task["trial"], task["changes"]))
+        if task["trial"] == 1:
+            return "no memory"
+        write_trial(at, {"changes": task["changes"], "valid": task["changes"]["learning_rate"]})
+        return None
+
+    monkeypatch.setattr(contest, "_in_its_process", pretended)
+    memory = Memory()
+    compared(out, ["sasrec"], budget=budget, watcher=memory)
+    assert [number for number, _ in asked] == [0, 1, 2, 3]
+    assert ("fails", "sasrec, trial 2: no memory") in memory.heard
+    compared(out, ["sasrec"], budget=budget)
+    assert len(asked) == 4
+    write_trial(out / "trials" / "sasrec-2", {"changes": {"learning_rate": 1.0}, "valid": 0.5})
+    with pytest.raises(RunError, match=r"sasrec-2 was of .*is asked for"):
+        compared(out, ["sasrec"], budget=budget)

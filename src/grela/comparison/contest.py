@@ -11,13 +11,22 @@ from typing import Any, Protocol
 
 from grela.comparison.budget import Budget
 from grela.comparison.contestants import CONTESTANTS, Floor, contestant
-from grela.comparison.folder import LOG, Settings, claim, read_result, read_trial, run_path, trial_path
+from grela.comparison.folder import (
+    LOG,
+    Settings,
+    claim,
+    read_result,
+    read_trial,
+    run_path,
+    trial_path,
+    write_trial,
+)
 from grela.comparison.table import written
 from grela.comparison.tuning import Changes, best_settings
 from grela.configuration import Config
 from grela.data.events import Events
 from grela.data.preparation import prepare
-from grela.errors import ConfigError
+from grela.errors import ConfigError, RunError
 from grela.fitting import must_be_trainable, sized
 
 
@@ -99,13 +108,16 @@ def compare(
                 failures[run] = why or "it ended without a result"
                 watcher.fails(run, failures[run])
                 continue
+            written(out, settings, {str(r): why for r, why in failures.items()})
         watcher.ends(run, found[0])
-        written(out, settings, {str(r): why for r, why in failures.items()})
     return written(out, settings, {str(run): why for run, why in failures.items()})
 
 
 def _tuned(runs: Sequence[Run], trials: int, out: Path, threads: int, watcher: Watcher) -> dict[str, Changes]:
-    """The best settings of each model that is not measured yet with all seeds; nothing without trials."""
+    """The best settings of each trained model; nothing without trials.
+
+    A trial that failed stays failed: were it to succeed later, others would have been asked for after it.
+    """
     found: dict[str, Changes] = {}
     if not trials:
         return found
@@ -120,11 +132,23 @@ def _tuned(runs: Sequence[Run], trials: int, out: Path, threads: int, watcher: W
                 watcher.begins(run, number + 1, trials)
                 task = {"model": name, "seed": 0, "changes": dict(changes), "trial": number}
                 why = _in_its_process(run, {**task, "folder": str(out), "threads": threads}, at, watcher)
-                record = read_trial(at)
-                if record is None:
-                    watcher.fails(run, why or "it ended without a result")
-                    return None
-            value: float = record["valid"]
+                if (record := read_trial(at)) is None:
+                    why = why or "it ended without a result"
+                    watcher.fails(run, why)
+                    record = {
+                        "model": name,
+                        "trial": number,
+                        "changes": dict(changes),
+                        "valid": None,
+                        "error": why,
+                    }
+                    write_trial(at, record)
+            if record["changes"] != dict(changes):
+                raise RunError(
+                    f"the trial in {at} was of {record['changes']}, and now {dict(changes)} is asked for: "
+                    "another version of Optuna? Install that one again, or compare into a new folder"
+                )
+            value: float | None = record["valid"]
             return value
 
         found[name] = best_settings(chosen, trials, valid_of)

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -165,9 +166,13 @@ def _epochs(task: Trainable, budget: Budget, folder: Path) -> int:
     if path.exists():
         epochs: int = json.loads(path.read_text(encoding="utf-8"))["epochs"]
         return epochs
-    probe = Training(task.make(), task.plan, task.training, folder=None, validate=None, listener=Silence())
     steps = _forever(task.plan)
-    epochs = budget.epochs_of(task.plan.steps(0), lambda: probe.one_step(next(steps)))
+
+    @cache
+    def probe() -> Training:
+        return Training(task.make(), task.plan, task.training, folder=None, validate=None, listener=Silence())
+
+    epochs = budget.epochs_of(task.plan.steps(0), lambda: probe().one_step(next(steps)))
     write_json(path, {"epochs": epochs})
     return epochs
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from grela.comparison.folder import METRICS, VIEWS, Settings, read_result
-from grela.errors import RunError
 from grela.evaluation.intervals import bootstrap
 from grela.evaluation.significance import Pair, all_pairs
 from grela.reporting.comparison import write_comparison
 from grela.reporting.comparison_build import comparison_data
+from grela.reporting.page import write_page
 from grela.run_folder import write_json
 
 # C users
@@ -27,7 +27,7 @@ def written(folder: Path, settings: Settings, failures: Mapping[str, str]) -> di
     """Write comparison.json, comparison.csv and comparison.html of all runs in the folder; returns the first."""
     found = {"format": FORMAT, **settings.to_json(), **summary(folder), "failed": dict(failures)}
     write_json(folder / COMPARISON, found)
-    _write_text(folder / TABLE, as_csv(found["models"]))
+    write_page(as_csv(found["models"]), folder / TABLE)
     write_comparison(comparison_data(found), folder / PAGE)
     return found
 
@@ -111,13 +111,3 @@ def as_csv(models: list[dict[str, Any]]) -> str:
         ]
         writer.writerow([model["model"], len(model["seeds"]), *figures, *(model[key] for key in rest)])
     return out.getvalue()
-
-
-def _write_text(path: Path, text: str) -> None:
-    fresh = path.with_name(path.name + ".part")
-    try:
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(path)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise RunError(f"cannot write {path}: {error.strerror or error}; make room and repeat") from error
