@@ -28,7 +28,7 @@ from grela.ops.compiled.step import (
 from grela.ops.gaps import UNKNOWN, gap_bucket
 from grela.serving.met import MetItems
 from grela.serving.ranking import Candidates, TopList
-from grela.serving.state import Events, Layout, UserState, empty_user, gaps_after
+from grela.serving.state import Events, Layout, UserState, empty_user, incoming, move_on
 from grela.serving.stepper import Stepper, TorchStepper
 
 # B users, P events of all, N items
@@ -95,21 +95,17 @@ class CompiledStepper:
 
     def advance(self, states: Sequence[UserState], events: Sequence[Events]) -> list[UserState]:
         """As of every `Stepper`."""
-        lengths = np.array([len(e.items) for e in events], np.int64)
-        end = np.cumsum(lengths)
-        items = np.concatenate([np.zeros(0, np.int32), *(e.items for e in events)])
-        gaps = gaps_after(states, events)
+        new = incoming(states, events)
         addresses = np.array([state.address for state in states], np.int64)
         before = np.array([state.events for state in states], np.int64)
-        coming = Coming(len(states), *(x.ctypes.data for x in (addresses, end, before, items, gaps)))
+        coming = Coming(
+            len(states), *(x.ctypes.data for x in (addresses, new.ends, before, new.items, new.gaps))
+        )
         bad = step_function("step_users")(*self._addresses, ctypes.addressof(coming))
         if bad >= 0:
-            raise IndexError(f"an item is {items[bad]}, expected 1 to {self.model.config.num_items}")
-        _note([state.met for state in states], end, before, items)
-        for state, e in zip(states, events, strict=True):
-            if len(e.items):
-                state.events += len(e.items)
-                state.last_time = e.last_time
+            raise IndexError(f"an item is {new.items[bad]}, expected 1 to {self.model.config.num_items}")
+        _note([state.met for state in states], new.ends, before, new.items)
+        move_on(states, new)
         return list(states)
 
     def rebuild(self, batch: HistoryBatch) -> list[UserState]:

@@ -64,12 +64,6 @@ class Events(NamedTuple):
         numbers = [(NO_TIME if whole else np.nan) if time is None else time for time in times]
         return Events(np.array(items, np.int32), np.array(numbers, np.int64 if whole else np.float64))
 
-    @property
-    def last_time(self) -> int | float | None:
-        """The last event's time, None where it is not known."""
-        time: int | float = self.times[-1].item()
-        return None if time == NO_TIME or time != time else time
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -136,18 +130,48 @@ def empty_user(layout: Layout) -> UserState:
     return UserState(np.zeros(layout.size, np.float32), MetItems())
 
 
-def gaps_after(states: Sequence[UserState], events: Sequence[Events]) -> np.ndarray:
-    """The buckets of all events' gaps, each from the history's event before it: uint8, users one after the other."""
-    if not events:
-        return np.zeros(0, np.uint8)
-    times = np.concatenate([e.times for e in events])
+class Incoming(NamedTuple):
+    """B users' next events, P in all, one user's after the other's.
+
+    ends: int64 [B], where each user's end; items: int32 [P]; gaps: uint8 [P], the buckets of each event's gap from the
+    one before it; lengths, last_times: of each user, the last time None where it is not known
+    """
+
+    ends: np.ndarray
+    items: np.ndarray
+    gaps: np.ndarray
+    lengths: list[int]
+    last_times: list[int | float | None]
+
+
+def incoming(states: Sequence[UserState], events: Sequence[Events]) -> Incoming:
+    """The events that follow states, side by side."""
+    lengths = [len(e.items) for e in events]
+    ends = np.cumsum(lengths, dtype=np.int64)
+    items = np.concatenate([np.zeros(0, np.int32), *(e.items for e in events)])
+    times = np.concatenate([e.times for e in events]) if events else np.zeros(0, np.int64)
     missing = NO_TIME if times.dtype.kind == "i" else np.nan
-    last = [missing if state.last_time is None else state.last_time for state in states]
-    lengths = np.array([len(e.items) for e in events])
-    starts = np.cumsum(lengths) - lengths
-    with_last = np.insert(times, starts, np.array(last, times.dtype))
-    at_last = starts + np.arange(len(starts))
-    return np.delete(gap_buckets(with_last, at_last), at_last)
+    before = np.array([missing if s.last_time is None else s.last_time for s in states] or times[:0])
+    if before.dtype != times.dtype:
+        raise ValueError(
+            f"times are {times.dtype}, and the states' last ones {before.dtype}: a log's times have one type"
+        )
+    starts = ends - lengths
+    with_before = np.insert(times, starts, before)
+    at_before = starts + np.arange(len(starts))
+    gaps = np.delete(gap_buckets(with_before, at_before), at_before)
+    last = with_before[ends + np.arange(len(ends))]
+    last_times: list[int | float | None] = last.tolist()
+    for b in np.flatnonzero((last == NO_TIME) | (last != last)).tolist():
+        last_times[b] = None
+    return Incoming(ends, items, gaps, lengths, last_times)
+
+
+def move_on(states: Sequence[UserState], new: Incoming) -> None:
+    """Count the events and take over their last times."""
+    for state, n, last_time in zip(states, new.lengths, new.last_times, strict=True):
+        state.events += n
+        state.last_time = last_time
 
 
 def must_be_items(items: np.ndarray, num_items: int) -> None:
