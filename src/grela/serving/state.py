@@ -133,21 +133,23 @@ def empty_user(layout: Layout) -> UserState:
 class Incoming(NamedTuple):
     """B users' next events, P in all, one user's after the other's.
 
-    ends: int64 [B], where each user's end; items: int32 [P]; gaps: uint8 [P], the buckets of each event's gap from the
-    one before it; lengths, last_times: of each user, the last time None where it is not known
+    ends, lengths: int64 [B], where each user's end, and how many they are
+    items, gaps:   int32, uint8 [P]; a gap's bucket is that from the event before it in the history
+    last_times:    of each user; None where it is not known
     """
 
     ends: np.ndarray
+    lengths: np.ndarray
     items: np.ndarray
     gaps: np.ndarray
-    lengths: list[int]
     last_times: list[int | float | None]
 
 
 def incoming(states: Sequence[UserState], events: Sequence[Events]) -> Incoming:
     """The events that follow states, side by side."""
-    lengths = [len(e.items) for e in events]
-    ends = np.cumsum(lengths, dtype=np.int64)
+    lengths = np.array([len(e.items) for e in events], np.int64)
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
     items = np.concatenate([np.zeros(0, np.int32), *(e.items for e in events)])
     times = np.concatenate([e.times for e in events]) if events else np.zeros(0, np.int64)
     missing = NO_TIME if times.dtype.kind == "i" else np.nan
@@ -156,7 +158,6 @@ def incoming(states: Sequence[UserState], events: Sequence[Events]) -> Incoming:
         raise ValueError(
             f"times are {times.dtype}, and the states' last ones {before.dtype}: a log's times have one type"
         )
-    starts = ends - lengths
     with_before = np.insert(times, starts, before)
     at_before = starts + np.arange(len(starts))
     gaps = np.delete(gap_buckets(with_before, at_before), at_before)
@@ -164,12 +165,12 @@ def incoming(states: Sequence[UserState], events: Sequence[Events]) -> Incoming:
     last_times: list[int | float | None] = last.tolist()
     for b in np.flatnonzero((last == NO_TIME) | (last != last)).tolist():
         last_times[b] = None
-    return Incoming(ends, items, gaps, lengths, last_times)
+    return Incoming(ends, lengths, items, gaps, last_times)
 
 
 def move_on(states: Sequence[UserState], new: Incoming) -> None:
     """Count the events and take over their last times."""
-    for state, n, last_time in zip(states, new.lengths, new.last_times, strict=True):
+    for state, n, last_time in zip(states, new.lengths.tolist(), new.last_times, strict=True):
         state.events += n
         state.last_time = last_time
 

@@ -84,10 +84,9 @@ class TorchStepper:
         """As of every `Stepper`."""
         new = incoming(states, events)
         must_be_items(new.items, self.model.config.num_items)
-        lengths = np.array(new.lengths)
-        starts = new.ends - lengths
-        for place in range(lengths.max(initial=0)):
-            going = np.flatnonzero(lengths > place)
+        starts = new.ends - new.lengths
+        for place in range(new.lengths.max(initial=0)):
+            going = np.flatnonzero(new.lengths > place)
             at = starts[going] + place
             self._one_event([states[b] for b in going.tolist()], place, new.items[at], new.gaps[at])
         for state, start, end in zip(states, starts.tolist(), new.ends.tolist(), strict=True):
