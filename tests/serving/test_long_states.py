@@ -3,10 +3,9 @@
 Tolerances are shares of the largest number; measured values are in docs/state.md.
 """
 
-import numpy as np
 import pytest
 import torch
-from state_cases import ITEMS, history, state_model
+from state_cases import history, state_model
 from test_steppers import must_rank_alike, share, stepper_of
 
 from grela.data.histories import HistoryBatch

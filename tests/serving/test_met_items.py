@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grela.serving.met import _MULTIPLIER, MetItems, _shift
@@ -30,6 +30,7 @@ def displacements(met: MetItems) -> np.ndarray:
     return (places - hashes) % len(met.table)
 
 
+@settings(deadline=None)
 @given(histories, st.lists(st.integers(0, 120), max_size=4))
 def test_it_counts_items_and_knows_their_last_places_however_they_came(history, cuts):
     met, bounds = MetItems(), sorted({0, len(history), *(min(cut, len(history)) for cut in cuts)})
@@ -40,6 +41,7 @@ def test_it_counts_items_and_knows_their_last_places_however_they_came(history, 
     assert found(MetItems.from_entries(met.entries())) == plainly(history)
 
 
+@settings(deadline=None)
 @given(histories)
 def test_every_item_can_be_found_again(history):
     """Also in a table that was filled all at once, where no search may end at a gap."""

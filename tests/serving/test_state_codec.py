@@ -81,13 +81,14 @@ def test_a_fingerprint_is_of_weights_and_settings_alone():
     assert model_fingerprint(state_model(dropout=0.1)) != codec().fingerprint
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(codec().encode(state_after(5))) - 1))
 def test_a_state_that_was_cut_off_is_refused(length):
     with pytest.raises(StateError, match="rebuild it from the events"):
         codec().decode(codec().encode(state_after(5))[:length])
 
 
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=300)
 @given(st.integers(0, 8 * len(codec().encode(state_after(5))) - 1))
 def test_a_state_with_a_flipped_bit_is_refused(bit):
     payload = bytearray(codec().encode(state_after(5)))
@@ -96,6 +97,7 @@ def test_a_state_with_a_flipped_bit_is_refused(bit):
         codec().decode(bytes(payload))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_other_bytes_are_refused(payload):
     with pytest.raises(StateError):

@@ -236,6 +236,7 @@ def test_users_without_events_get_the_fallback(kind):
     assert np.array_equal(found.items, stepper.top([warm], chosen, 4)[0].items)
 
 
+@settings(deadline=None)
 @given(
     st.integers(-(2**61), 2**61) | st.floats(-1e18, 1e18),
     st.integers(0, 2**61) | st.floats(0, 1e18) | st.sampled_from([2**k for k in range(60)]),

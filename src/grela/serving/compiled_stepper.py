@@ -168,7 +168,7 @@ def _note_growing(met: MetItems, items: np.ndarray, first: int, noted: int) -> N
         met.used = used.value
 
 
-def _layer(block: Block) -> Prepared:
+def _layer(block: Block) -> Prepared[StepLayer]:
     a, f = block.attention, block.feed_forward
     inward = [a.value] if a.gate is None else [a.value, a.gate]
     fading = a.log_decay()
@@ -195,7 +195,7 @@ def _layer(block: Block) -> Prepared:
     )
 
 
-def _scores(model: RecGRELA) -> Prepared:
+def _scores(model: RecGRELA) -> Prepared[StepScores]:
     repeats, next_gap, bias = model.repeats, model.next_gap, model.item_bias
     return Prepared(
         StepScores,
@@ -211,7 +211,7 @@ def _scores(model: RecGRELA) -> Prepared:
     )
 
 
-def _whole(model: RecGRELA, scores: Prepared) -> Prepared:
+def _whole(model: RecGRELA, scores: Prepared[StepScores]) -> Prepared[StepModel]:
     config, blocks = model.config, model.each_block()
     return Prepared(
         StepModel,
