@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from state_cases import ITEMS, history, state_model
 
 from grela.data.histories import HistoryBatch
-from grela.errors import ConfigError, KernelError
+from grela.errors import ConfigError, KernelError, RequestError
 from grela.models.recgrela import RecGRELA
 from grela.ops.gaps import NO_TIME, gap_bucket, gap_buckets
 from grela.serving.codec import StateCodec
@@ -224,6 +224,29 @@ def test_times_of_another_type_are_refused(kind):
     with pytest.raises(ValueError, match="times are int64, and the states' last ones float64"):
         stepper.advance([state], [Events.of([1], [2])])
     assert stepper.step(state, 1, None).last_time is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_would_be_wrong_in_memory_is_refused(kind):
+    stepper = stepper_of(kind)
+    state, event = stepper.empty(), Events.of([1], [None])
+    everything = Candidates.of(ITEMS, None, np.zeros(0, np.int64), filter_seen=False)
+    with pytest.raises(ValueError, match="given twice"):
+        stepper.advance([state, state], [event, event])
+    with pytest.raises(TypeError, match=r"int64.*int32"):
+        stepper.advance([state], [Events(np.array([1]), event.times)])
+    with pytest.raises(RequestError, match="k is 0"):
+        stepper.top([state], everything, 0)
+    other = TorchStepper(state_model(layers=1)).empty()
+    for call in (
+        lambda: stepper.step(other, 1, None),
+        lambda: stepper.advance([other], [event]),
+        lambda: stepper.scores([other]),
+        lambda: stepper.top([other], everything, 3),
+    ):
+        with pytest.raises(ValueError, match=r"expected .*: it is of another model"):
+            call()
+    assert state.events == other.events == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -27,7 +27,7 @@ from grela.ops.compiled.step import (
 )
 from grela.ops.gaps import UNKNOWN, gap_bucket
 from grela.serving.met import MetItems
-from grela.serving.ranking import Candidates, TopList
+from grela.serving.ranking import Candidates, TopList, must_be_positive
 from grela.serving.state import Events, Layout, UserState, empty_user, incoming, move_on
 from grela.serving.stepper import Stepper, TorchStepper
 
@@ -80,6 +80,7 @@ class CompiledStepper:
         """As of every `Stepper`."""
         if not 1 <= item <= self.model.config.num_items:
             raise IndexError(f"items from {item} to {item}, expected 1 to {self.model.config.num_items}")
+        self.layout.must_fit((state,))
         last = state.last_time
         gap = UNKNOWN if time is None or last is None else gap_bucket(last, time)
         given = (*self._addresses, state.address, state.events, item, gap)
@@ -95,6 +96,7 @@ class CompiledStepper:
 
     def advance(self, states: Sequence[UserState], events: Sequence[Events]) -> list[UserState]:
         """As of every `Stepper`."""
+        self.layout.must_fit(states)
         new = incoming(states, events)
         addresses = np.array([state.address for state in states], np.int64)
         before = np.array([state.events for state in states], np.int64)
@@ -123,18 +125,22 @@ class CompiledStepper:
 
     def top(self, states: Sequence[UserState], candidates: Candidates, k: int) -> list[TopList]:
         """As of every `Stepper`."""
-        k = min(k, self.model.config.num_items)
+        k = min(must_be_positive(k), self.model.config.num_items)
+        allowed = np.ascontiguousarray(candidates.allowed, np.bool_)
+        if allowed.shape != (self.model.config.num_items,):
+            raise ValueError(f"allowed is {allowed.shape}, expected ({self.model.config.num_items},)")
         items, scores = np.empty((len(states), k), np.int32), np.empty((len(states), k), np.float32)
         counts, users = np.empty(len(states), np.int64), self._scored(states)
         arrays = (x.ctypes.data for x in (items, scores, counts))
         step_function("step_top")(
-            *(self._addresses[0], users.ctypes.data, len(users), candidates.allowed.ctypes.data),
+            *(self._addresses[0], users.ctypes.data, len(users), allowed.ctypes.data),
             *(candidates.filter_seen, k),
             *arrays,
         )
         return [TopList(items[b, :n], scores[b, :n]) for b, n in enumerate(counts.tolist())]
 
     def _scored(self, states: Sequence[UserState]) -> np.ndarray:
+        self.layout.must_fit(states)
         hidden_at = 4 * (self.layout.size - self.layout.width)
         rows = [(s.address + hidden_at, s.met.address, len(s.met.table), s.events) for s in states]
         return np.array(rows, _SCORED)

@@ -99,13 +99,23 @@ class Layout:
         """R, the numbers of a state."""
         return self.layers * self.of_layer + self.width
 
+    def must_fit(self, states: Sequence[UserState]) -> None:
+        """ValueError for a state of another size: what is of another model must not be written to."""
+        for state in states:
+            if len(state.recurrent) != self.size:
+                raise ValueError(
+                    f"a state has {len(state.recurrent)} numbers, expected {self.size}: it is of another model"
+                )
+
     def hidden(self, states: Sequence[UserState]) -> np.ndarray:
         """The hidden states after the last events, float32 [B, D]."""
+        self.must_fit(states)
         rows = [state.recurrent[-self.width :] for state in states]
         return np.stack(rows) if rows else np.zeros((0, self.width), np.float32)
 
     def unpacked(self, states: Sequence[UserState], like: Tensor) -> State:
         """The states of B users as the model takes them, with type and device of `like`."""
+        self.must_fit(states)
         rows_BR = torch.from_numpy(np.stack([state.recurrent for state in states])).to(like)
         K, square = self.width // self.heads, self.width * self.width // self.heads
         layers = []
@@ -146,11 +156,17 @@ class Incoming(NamedTuple):
 
 
 def incoming(states: Sequence[UserState], events: Sequence[Events]) -> Incoming:
-    """The events that follow states, side by side."""
+    """The events that follow states, side by side. TypeError where items are not int32; ValueError where times are not
+    of one type, or a user is named twice.
+    """
+    if len({id(state) for state in states}) != len(states):
+        raise ValueError("a user's state is given twice, expected each user once, with all events together")
     lengths = np.array([len(e.items) for e in events], np.int64)
     ends = np.cumsum(lengths)
     starts = ends - lengths
-    items = np.concatenate([np.zeros(0, np.int32), *(e.items for e in events)])
+    items = np.concatenate(
+        [np.zeros(0, np.int32), *(e.items for e in events)], dtype=np.int32, casting="safe"
+    )
     times = np.concatenate([e.times for e in events]) if events else np.zeros(0, np.int64)
     missing = NO_TIME if times.dtype.kind == "i" else np.nan
     before = np.array([missing if s.last_time is None else s.last_time for s in states] or times[:0])

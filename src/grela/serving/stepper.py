@@ -14,7 +14,7 @@ from grela.ops.gaps import NO_TIME
 from grela.ops.parallel import map_on_cores
 from grela.ops.repeats import AGES, COUNTS, Met, half_octave
 from grela.serving.met import MetItems
-from grela.serving.ranking import Candidates, TopList, top_list
+from grela.serving.ranking import Candidates, TopList, must_be_positive, top_list
 from grela.serving.state import Events, Layout, UserState, empty_user, incoming, move_on, must_be_items
 
 # B users, N items, n events of a user
@@ -43,7 +43,8 @@ class Stepper(Protocol):
     def advance(self, states: Sequence[UserState], events: Sequence[Events]) -> list[UserState]:
         """The states after each user's events, of which there may be none; `states` are consumed.
 
-        A user is named once. IndexError at an item outside 1..N, and nothing is changed then.
+        A user is named once. IndexError at an item outside 1..N, ValueError at a state of another size, a user named
+        twice or times of several types; nothing is changed then.
         """
 
     def rebuild(self, batch: HistoryBatch) -> list[UserState]:
@@ -145,6 +146,7 @@ class TorchStepper:
 
     def top(self, states: Sequence[UserState], candidates: Candidates, k: int) -> list[TopList]:
         """As of every `Stepper`."""
+        must_be_positive(k)
         found = zip(states, self.scores(states), strict=True)
         return [top_list(scores_N, state.met.entries()[:, 0], candidates, k) for state, scores_N in found]
 
