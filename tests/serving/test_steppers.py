@@ -3,6 +3,8 @@
 Tolerances are shares of the largest number: of a state's, of a history's scores. A float32 has 6e-8.
 """
 
+import pickle
+from copy import deepcopy
 from functools import cache
 
 import numpy as np
@@ -247,6 +249,20 @@ def test_what_would_be_wrong_in_memory_is_refused(kind):
         with pytest.raises(ValueError, match=r"expected .*: it is of another model"):
             call()
     assert state.events == other.events == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "copied",
+    [UserState.copy, deepcopy, lambda state: pickle.loads(pickle.dumps(state))],
+    ids=["copy", "deep", "pickle"],
+)
+def test_copies_go_their_own_way(kind, copied):
+    stepper = stepper_of(kind)
+    (state,) = stepper.rebuild(one(*history(20)))
+    kept, other = state.copy(), copied(state)
+    must_be_equal(stepper.step(other, 5, None), stepper.step(state.copy(), 5, None), tolerance=1e-30)
+    must_be_equal(state, kept, tolerance=1e-30)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -5,6 +5,8 @@ A hash table, so that an event costs the same whatever was met before: linear pr
 (Knuth, The Art of Computer Programming, vol. 3, 6.4), never more than half full, doubled when it would be.
 """
 
+from typing import Any
+
 import numpy as np
 
 # C places of the table, R items met
@@ -38,6 +40,9 @@ class MetItems:
         met = cls(_places_for(len(entries)))
         met._place(entries)
         return met
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MetItems.from_entries, (self.entries(),)
 
     def __len__(self) -> int:
         return self.used

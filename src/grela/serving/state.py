@@ -6,7 +6,7 @@ memory, since copying it would cost more than the step.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -42,6 +42,10 @@ class UserState:
 
     def __post_init__(self) -> None:
         self.address = self.recurrent.ctypes.data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The address is that of memory here: another process, or a copy, has its own.
+        return UserState, (self.recurrent, self.met, self.events, self.last_time)
 
     def copy(self) -> "UserState":
         """The same, in memory of its own."""
