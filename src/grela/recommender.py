@@ -25,8 +25,9 @@ from grela.models.recgrela import RecGRELA
 from grela.results import evaluation_json, write_results
 from grela.run_data import read_data, write_data
 from grela.run_folder import RunFacts
+from grela.serving.lists import recommend
 from grela.serving.parquet import write_lists
-from grela.serving.ranking import TopList, blocks, recommend
+from grela.serving.ranking import TopList, blocks
 from grela.serving.request import History, Times, asked, candidates, checked_k, dense_users
 from grela.serving.scorer import ModelScorer
 from grela.training.checkpoint import remove_checkpoints
@@ -200,7 +201,7 @@ class Recommender:
         chosen = candidates(histories, allow, exclude, filter_seen=self._filters(filter_seen))
         k = checked_k(k)
         tops: list[TopList] = []
-        for part in blocks(len(request.histories), self.scorer.num_items):
+        for part in blocks(len(request.histories)):
             batch = HistoryBatch.of(request.histories[part], request.times[part])
             tops += recommend(self.scorer, self._fallback, batch, chosen, k)
         return [

@@ -16,7 +16,8 @@ from grela.reporting.build import report_data
 from grela.reporting.model_card import model_card
 from grela.reporting.report import write_report
 from grela.run_folder import RunFacts
-from grela.serving.ranking import Candidates, TopList, recommend
+from grela.serving.lists import recommend
+from grela.serving.ranking import Candidates, TopList
 from grela.serving.scorer import ModelScorer
 
 EVALUATION = "evaluation.json"

@@ -238,6 +238,10 @@ class RecGRELA(nn.Module):
             if seen is None:
                 raise ConfigError("this model has a bias for items of the history: say what was seen")
             met = met_before(seen, 0, len(hidden), self.config.num_items).to(hidden.device)
+        return self.scores_with(hidden, met)
+
+    def scores_with(self, hidden: Tensor, met: Met | None) -> Tensor:
+        """`scores`, given what each history has met; a model without `repeats` does not look at it."""
         if self.next_gap is None:
             return self._logits(hidden, met)
         total = torch.full((), -torch.inf, device=hidden.device)
