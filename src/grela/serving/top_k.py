@@ -197,7 +197,7 @@ def _blocks(num_items: int, rows: int) -> Iterator[tuple[int, int]]:
 
 def _group_maxima(logits_CBn: Tensor) -> Tensor:
     whole = logits_CBn.shape[-1] // GROUP * GROUP
-    maxima = logits_CBn[..., :whole].unflatten(-1, (-1, GROUP)).amax(-1)
+    maxima: Tensor = logits_CBn[..., :whole].unflatten(-1, (-1, GROUP)).amax(-1)
     if whole == logits_CBn.shape[-1]:
         return maxima
     return torch.cat((maxima, logits_CBn[..., whole:].amax(-1, keepdim=True)), -1)
@@ -235,7 +235,7 @@ def _slack(score: float) -> float:
 
 def _shown(groups: np.ndarray, allowed: np.ndarray, met: np.ndarray) -> np.ndarray:
     """The places, ascending, of some groups' items that may be shown."""
-    places = (np.sort(groups)[:, None] * GROUP + np.arange(GROUP)).ravel()
+    places: np.ndarray = (np.sort(groups)[:, None] * GROUP + np.arange(GROUP)).ravel()
     places = places[places < len(allowed)]
     places = places[allowed[places]]
     return places[~np.isin(places, met)] if len(met) else places
