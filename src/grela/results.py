@@ -48,7 +48,8 @@ def write_results(
         return recommend(scorer, fallback, batch, candidates, k)
 
     run_folder.write_json(
-        folder / EVALUATION, evaluation_json(evaluation, floor, part="test", split=split.kind, facts=facts)
+        folder / EVALUATION,
+        evaluation_json(evaluation, floor, part="test", split=split.kind, fingerprint=facts.fingerprint),
     )
     name = Path(facts.source).name
     report = report_data(
@@ -85,7 +86,7 @@ def write_results(
 
 
 def evaluation_json(
-    evaluation: Evaluation, floor: Evaluation, *, part: str, split: str, facts: RunFacts
+    evaluation: Evaluation, floor: Evaluation, *, part: str, split: str, fingerprint: str
 ) -> dict[str, Any]:
     """An evaluation and its popularity floor as JSON's own types, with the split and its fingerprint."""
     popularity = floor.to_json()
@@ -94,7 +95,7 @@ def evaluation_json(
         "popularity": {view: popularity[view] for view in ("filtered", "unfiltered")},
         "part": part,
         "split": split,
-        "fingerprint": facts.fingerprint,
+        "fingerprint": fingerprint,
     }
 
 

@@ -16,6 +16,7 @@ from grela.cli.data import data
 from grela.cli.evaluate import evaluate
 from grela.cli.fit import fit
 from grela.cli.inspect import inspect
+from grela.cli.items import items
 from grela.cli.recommend import recommend
 from grela.errors import GrelaError
 
@@ -31,7 +32,7 @@ def cli() -> None:
     """
 
 
-for command in (fit, evaluate, recommend, compare, ablate, data, convert, inspect):
+for command in (fit, evaluate, recommend, compare, ablate, data, convert, inspect, items):
     cli.add_command(command)
 
 
