@@ -15,6 +15,7 @@
     ├── StateError                   a stored state is damaged, or of another model or format
     ├── KernelError                  the compiled kernels cannot be had on this machine, or for this model
     ├── CatalogueError               an item that cannot be added or removed
+    ├── ExportError                  a model cannot be written for another runtime
     └── RequestError                 a recommendation was asked for that cannot be given
 
 A message says what was got, where, what was expected and what to do.
@@ -79,6 +80,10 @@ class KernelError(GrelaError):
 
 class CatalogueError(GrelaError):
     """An item cannot be added to the catalogue, or removed from it."""
+
+
+class ExportError(GrelaError):
+    """A model cannot be written for another runtime."""
 
 
 class RequestError(GrelaError):

@@ -72,7 +72,9 @@ def add(
             if item not in vectors:
                 raise CatalogueError(f"{features} has no row of the new item {item!r}; add one")
         made = [NewItem(item=item, features=vectors[item], title=title, bias=bias) for item in new]
-        known = {item: vector for item, vector in vectors.items() if recommender.knows(item)}
+        known: dict[str | int, list[float]] = {
+            item: vector for item, vector in vectors.items() if recommender.knows(item)
+        }
         changed = recommender.with_items(made, features=known)
     changed.save_items(run)
     _say(changed.split.histories.num_items, run, f"{len(new):,} added")

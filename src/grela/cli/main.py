@@ -14,6 +14,7 @@ from grela.cli.compare import compare
 from grela.cli.convert import convert
 from grela.cli.data import data
 from grela.cli.evaluate import evaluate
+from grela.cli.export import export
 from grela.cli.fit import fit
 from grela.cli.inspect import inspect
 from grela.cli.items import items
@@ -32,7 +33,7 @@ def cli() -> None:
     """
 
 
-for command in (fit, evaluate, recommend, compare, ablate, data, convert, inspect, items):
+for command in (fit, evaluate, recommend, compare, ablate, data, convert, inspect, items, export):
     cli.add_command(command)
 
 
