@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from grela.catalogue import NewItem
     from grela.configuration import Config, SplitConfig, read_config
     from grela.data.events import Events, read_events
     from grela.data.preparation import Preparation
@@ -26,6 +27,7 @@ _HOME = {
     "Evaluation": "grela.evaluation.evaluation",
     "Events": "grela.data.events",
     "GrelaError": "grela.errors",
+    "NewItem": "grela.catalogue",
     "Preparation": "grela.data.preparation",
     "RecGRELA": "grela.models.recgrela",
     "RecGRELAConfig": "grela.models.recgrela",
@@ -46,6 +48,7 @@ __all__ = [
     "Evaluation",
     "Events",
     "GrelaError",
+    "NewItem",
     "Preparation",
     "RecGRELA",
     "RecGRELAConfig",

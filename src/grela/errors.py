@@ -14,6 +14,8 @@
     ├── ModelError                   weights do not fit the model
     ├── StateError                   a stored state is damaged, or of another model or format
     ├── KernelError                  the compiled kernels cannot be had on this machine, or for this model
+    ├── CatalogueError               an item that cannot be added or removed
+    ├── ExportError                  a model cannot be written for another runtime
     └── RequestError                 a recommendation was asked for that cannot be given
 
 A message says what was got, where, what was expected and what to do.
@@ -74,6 +76,14 @@ class StateError(GrelaError):
 
 class KernelError(GrelaError):
     """The compiled kernels cannot be had on this machine, or for this model."""
+
+
+class CatalogueError(GrelaError):
+    """An item cannot be added to the catalogue, or removed from it."""
+
+
+class ExportError(GrelaError):
+    """A model cannot be written for another runtime."""
 
 
 class RequestError(GrelaError):

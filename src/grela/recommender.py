@@ -9,6 +9,16 @@ from typing import Any
 import numpy as np
 
 from grela import run_folder
+from grela.catalogue import (
+    Features,
+    ItemChanges,
+    NewItem,
+    additions,
+    as_trained,
+    joined,
+    removals,
+    with_changes,
+)
 from grela.configuration import Config
 from grela.data.events import Events, read_events
 from grela.data.histories import Cases, HistoryBatch
@@ -20,15 +30,18 @@ from grela.evaluation.evaluate import evaluate
 from grela.evaluation.evaluation import Evaluation
 from grela.evaluation.popularity import Popularity
 from grela.fitting import must_be_trainable, must_have_kernels, pick_device, sized, train
+from grela.item_changes import read_item_changes, write_item_changes
 from grela.models.forms import TORCH, Kernels, choose_form
-from grela.models.io import DESCRIPTION, load_model, save_model
+from grela.models.io import DESCRIPTION, load_model, save_model, saved_digest
+from grela.models.new_items import with_rows, without_added
 from grela.models.recgrela import RecGRELA
 from grela.results import evaluation_json, write_results
 from grela.run_data import read_data, write_data
 from grela.run_folder import RunFacts
 from grela.serving.compiled_stepper import choose_stepper
+from grela.serving.lists import recommend
 from grela.serving.parquet import write_lists
-from grela.serving.ranking import TopList, blocks, recommend
+from grela.serving.ranking import TopList, blocks
 from grela.serving.recommendation import Recommendation, shown
 from grela.serving.request import History, Times, asked, candidates, checked_k, dense_users, known_user
 from grela.serving.scorer import ModelScorer
@@ -55,6 +68,8 @@ class Recommender:
         self.facts = facts
         self.titles = titles
         self.epochs = epochs
+        self.changes = ItemChanges.none(model.config.width)
+        self._saved_changes: str | None = None
         self.train_counts = train_item_counts(split)
         # PyTorch scores the same, so nothing waits for a compiler here.
         torch_alone = facts.config.training.kernels == "torch"
@@ -148,7 +163,7 @@ class Recommender:
             self.evaluate_popularity(part),
             part=part,
             split=self.split.kind,
-            facts=self.facts,
+            fingerprint=self.split.fingerprint,
         )
 
     def evaluate_popularity(self, part: Part = "test") -> Evaluation:
@@ -180,7 +195,7 @@ class Recommender:
         chosen = candidates(histories, allow, exclude, filter_seen=self._filters(filter_seen))
         k = checked_k(k)
         tops: list[TopList] = []
-        for part in blocks(len(request.histories), self.scorer.num_items):
+        for part in blocks(len(request.histories)):
             batch = HistoryBatch.of(request.histories[part], request.times[part])
             tops += recommend(self.scorer, self._fallback, batch, chosen, k)
         return [
@@ -235,8 +250,8 @@ class Recommender:
         self.facts = replace(self.facts, finished=True)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            save_model(self.model, folder)
-            write_data(folder, self.split, self.titles)
+            save_model(without_added(self.model), folder)
+            write_data(folder, as_trained(self.split, len(self.changes.added)), self.titles)
             write_metrics(self.epochs, folder)
         except OSError as error:
             raise RunError(
@@ -247,6 +262,57 @@ class Recommender:
             folder / "environment.json", run_folder.environment(device, kernels=self.scorer.form.name)
         )
         run_folder.write_json(folder / run_folder.RUN, self.facts.to_json())
+        if self.changes:
+            self._saved_changes = None
+            self.save_items(folder)
+
+    def with_items(self, items: Sequence[NewItem], *, features: Features | None = None) -> "Recommender":
+        """A recommender that knows more items, without training; this one is as before. docs/items.md says how.
+
+        features: vectors of known items, all equally long, where new ones are given by theirs. Nothing is written:
+        see `save_items`. Raises CatalogueError, naming the item, for whatever cannot be added.
+        """
+        more = additions(self.model, self.split.histories, items, features)
+        return self._changed(more, self._saved_changes)
+
+    def knows(self, item: RawId) -> bool:
+        """Whether the item is in the catalogue, added and removed ones among them."""
+        catalogue = self.split.histories.catalogue
+        return bool(catalogue.encode([item])[0] != catalogue.unknown)
+
+    def without_items(self, items: Sequence[RawId]) -> "Recommender":
+        """A recommender that never recommends these items; histories that hold them are understood as before.
+
+        Nothing is written: see `save_items`. Raises CatalogueError for an item that is unknown or was removed.
+        """
+        removed = removals(self.split.histories, items)
+        return self._changed(
+            replace(ItemChanges.none(self.model.config.width), removed=removed), self._saved_changes
+        )
+
+    def save_items(self, folder: Path | str) -> None:
+        """Write what was added and removed into this run's folder, as item_changes.safetensors; nothing else there.
+
+        Raises RunError for a folder of another run, or if the file there was changed since this run was loaded.
+        """
+        folder = Path(folder)
+        facts = run_folder.read_facts(folder)
+        if not facts.finished or facts.fingerprint != self.facts.fingerprint:
+            raise RunError(f"{folder} is not the folder of this run, or unfinished; save the run there first")
+        self._saved_changes = write_item_changes(
+            folder, self.changes, model=saved_digest(folder), over=self._saved_changes
+        )
+
+    def _changed(self, more: ItemChanges, saved: str | None) -> "Recommender":
+        changed = Recommender(
+            with_rows(self.model, more.rows) if more.added else self.model,
+            with_changes(self.split, more),
+            self.facts,
+            titles=self.titles | more.titles,
+            epochs=self.epochs,
+        )
+        changed.changes, changed._saved_changes = joined(self.changes, more), saved
+        return changed
 
     @classmethod
     def load(cls, folder: Path | str, *, device: str = "auto") -> "Recommender":
@@ -268,7 +334,10 @@ class Recommender:
         epochs = run_folder.read_metrics(folder)
         if not epochs:
             raise RunError(f"{folder / METRICS} has no epochs; restore it or fit again")
-        return cls(model.to(pick_device(device)), split, facts, titles=titles, epochs=epochs)
+        trained = cls(model.to(pick_device(device)), split, facts, titles=titles, epochs=epochs)
+        width = model.config.width
+        changes, digest = read_item_changes(folder, model=saved_digest(folder), width=width)
+        return trained._changed(changes, digest) if changes else trained
 
     @cached_property
     def _shop(self) -> Shop:

@@ -66,19 +66,23 @@ def test_what_comes_back_can_go_on():
 
 def test_a_state_of_another_model_is_refused():
     payload = codec().encode(state_after(5))
-    others = [state_model(seed=1), state_model(next_gaps=2), state_model(layers=3)]
+    others = [state_model(seed=1), state_model(gate=False), state_model(layers=3)]
     nudged = state_model()
     with torch.no_grad():
-        nudged.next_gap.when[0, 0] += 1e-6
+        nudged.each_block()[1].feed_forward.down.bias[0] += 1e-6
     for other in (*others, nudged):
         with pytest.raises(StateError, match=r"is of the model [0-9a-f]{64}, expected [0-9a-f]{64}.*rebuild"):
             StateCodec(other).decode(payload)
 
 
-def test_a_fingerprint_is_of_weights_and_settings_alone():
+def test_a_fingerprint_is_of_what_states_depend_on():
     assert model_fingerprint(state_model()) == model_fingerprint(state_model()) == codec().fingerprint
     assert len(codec().fingerprint) == 64
-    assert model_fingerprint(state_model(dropout=0.1)) != codec().fingerprint
+    scores_otherwise = state_model(dropout=0.1)
+    with torch.no_grad():
+        scores_otherwise.next_gap.when[0, 0] += 1
+        scores_otherwise.item_bias.weight[1] += 1
+    assert model_fingerprint(scores_otherwise) == codec().fingerprint
 
 
 @settings(deadline=None)

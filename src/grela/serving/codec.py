@@ -3,7 +3,7 @@
     0    4   b"GRST"
     4    2   format version, 1
     6    2   type of the last time: 0 none, 1 int64, 2 float64
-    8   32   fingerprint of the model (SHA-256)
+    8   32   fingerprint of the model and its catalogue (`grela.models.fingerprint`)
     40   4   R, numbers of the recurrent part
     44   4   items met
     48   8   events
@@ -16,18 +16,15 @@ may write to the store, though what is decoded is always of this model's shape. 
 for what float16 would cost.
 """
 
-import hashlib
-import json
 import math
 import struct
 import zlib
-from dataclasses import asdict
 
 import numpy as np
 
 from grela.errors import StateError
+from grela.models.fingerprint import state_fingerprints
 from grela.models.recgrela import RecGRELA
-from grela.models.tensors import chunks
 from grela.serving.met import MetItems
 from grela.serving.state import MOST_EVENTS, Layout, UserState
 
@@ -39,13 +36,8 @@ _TIMES = {_WHOLE: struct.Struct("<q"), _REAL: struct.Struct("<d")}
 
 
 def model_fingerprint(model: RecGRELA) -> str:
-    """SHA-256 of a model's settings, and of its weights by name, type and shape; 64 hexadecimal digits."""
-    digest = hashlib.sha256(json.dumps(asdict(model.config), sort_keys=True).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        for chunk in chunks(tensor):
-            digest.update(chunk)
-    return digest.hexdigest()
+    """What a model's states are kept by: the same however many items were added to it after training."""
+    return state_fingerprints(model)[0]
 
 
 class StateCodec:
@@ -54,7 +46,7 @@ class StateCodec:
     def __init__(self, model: RecGRELA) -> None:
         self.layout = Layout.of(model.config)
         self.num_items = model.config.num_items
-        self.fingerprint = model_fingerprint(model)
+        self.fingerprints = state_fingerprints(model)
 
     def encode(self, state: UserState) -> bytes:
         """The bytes of a state of this model: 68 + 4 R + 12 for each item met."""
@@ -63,7 +55,7 @@ class StateCodec:
         body = b"".join(
             (
                 _HEADER.pack(
-                    *(MAGIC, VERSION, kind, bytes.fromhex(self.fingerprint)),
+                    *(MAGIC, VERSION, kind, bytes.fromhex(self.fingerprints[-1])),
                     *(len(state.recurrent), len(entries), state.events),
                     _TIMES[kind].pack(state.last_time) if kind else bytes(8),
                 ),
@@ -73,8 +65,17 @@ class StateCodec:
         )
         return body + _CHECKSUM.pack(zlib.crc32(body))
 
-    def decode(self, payload: bytes) -> UserState:
-        """The state in `payload`; StateError for anything but what `encode` of this model gives."""
+    @property
+    def fingerprint(self) -> str:
+        """What states are kept by: `model_fingerprint`."""
+        return self.fingerprints[0]
+
+    def decode(self, payload: bytes, *, logged: int | None = None) -> UserState:
+        """The state in `payload`; StateError for anything but what `encode` of this model gives.
+
+        A state from before items were added is as good as it was, unless it skipped events: if `logged`, how many
+        events there were up to it, is more than it counts, they may be of items that are known now.
+        """
         if len(payload) < _HEADER.size + _CHECKSUM.size:
             raise StateError(
                 f"a stored state has {len(payload)} bytes, expected at least {_HEADER.size + _CHECKSUM.size}: it was "
@@ -86,10 +87,15 @@ class StateCodec:
                 f"a stored state begins with {magic!r}, version {version}, expected {MAGIC!r}, version {VERSION}: it "
                 "is none, or of another version of this library; rebuild it from the events"
             )
-        if fingerprint.hex() != self.fingerprint:
+        if fingerprint.hex() not in self.fingerprints:
             raise StateError(
-                f"a stored state is of the model {fingerprint.hex()}, expected {self.fingerprint}: states are no use "
-                "to other weights; rebuild it from the events"
+                f"a stored state is of the model {fingerprint.hex()}, expected {self.fingerprints[-1]}: states are no "
+                "use to other weights; rebuild it from the events"
+            )
+        if logged is not None and events < logged and fingerprint.hex() != self.fingerprints[-1]:
+            raise StateError(
+                f"a stored state skipped {logged - events} events, and items have been added since: they may be known "
+                "now; rebuild it from the events"
             )
         self._check_size(len(payload), size, met)
         (checksum,) = _CHECKSUM.unpack_from(payload, len(payload) - _CHECKSUM.size)

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grela.data.histories import HistoryBatch
 from grela.errors import RequestError
 from grela.evaluation.lists import top_items
-from grela.evaluation.scorer import Scorer
 
-# B histories, N items
+# N items
 
-SCORES_BYTES = 64_000_000
+HISTORIES = 1_024
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,23 +40,11 @@ class TopList:
     scores: np.ndarray
 
 
-def recommend(
-    scorer: Scorer, fallback: np.ndarray, batch: HistoryBatch, candidates: Candidates, k: int
-) -> list[TopList]:
-    """The k best candidates for each history.
-
-    fallback: float [N], the scores for a history without events (cold start): popularity. Ties go to the
-    smaller dense id.
-    """
-    must_be_positive(k)
-    scores_BN = scorer.scores(batch)
-    cold = np.flatnonzero(batch.lengths == 0)
-    scores_BN[cold] = fallback
-    return [top_list(scores_BN[b], batch[b], candidates, k) for b in range(len(batch))]
-
-
 def top_list(scores_N: np.ndarray, seen: np.ndarray, candidates: Candidates, k: int) -> TopList:
-    """The k best candidates by scores [N], ties as in `recommend`; seen: dense items to leave out if that is asked."""
+    """The k best by scores [N]; ties go to the smaller dense id.
+
+    seen: the dense items that are left out where `candidates` filter them.
+    """
     shown = candidates.allowed
     if candidates.filter_seen:
         shown = shown.copy()
@@ -75,7 +61,6 @@ def must_be_positive(k: int) -> int:
     return k
 
 
-def blocks(total: int, num_items: int, *, scores_bytes: int = SCORES_BYTES) -> Sequence[slice]:
-    """Slices of `total` histories whose float32 scores over all items take at most `scores_bytes` each."""
-    size = max(1, scores_bytes // (4 * num_items))
+def blocks(total: int, *, size: int = HISTORIES) -> Sequence[slice]:
+    """Slices of at most `size` of `total` histories."""
     return [slice(low, min(low + size, total)) for low in range(0, total, size)]

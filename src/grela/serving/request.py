@@ -98,9 +98,13 @@ def known_user(user: RawId, known: Histories) -> tuple[int | None, RawId]:
 def candidates(
     known: Histories, allow: Iterable[RawId] | None, exclude: Iterable[RawId], *, filter_seen: bool
 ) -> Candidates:
-    """What may be recommended, from raw items; RequestError for one that is not in the catalogue."""
+    """What may be recommended, from raw items; RequestError for one that is not in the catalogue.
+
+    An item removed from the catalogue is left out, whether `allow` names it or not.
+    """
     chosen = None if allow is None else known_items(allow, "allow", known)
     left_out = known_items(exclude, "exclude", known)
+    left_out = np.concatenate([left_out, known.removed])
     return Candidates.of(known.num_items, chosen, left_out, filter_seen=filter_seen)
 
 

@@ -16,6 +16,7 @@ from grela.ops.repeats import AGES, COUNTS, Met, half_octave
 from grela.serving.met import MetItems
 from grela.serving.ranking import Candidates, TopList, must_be_positive, top_list
 from grela.serving.state import Events, Layout, UserState, empty_user, incoming, move_on, must_be_items
+from grela.serving.top_k import top_k
 
 # B users, N items, n events of a user
 
@@ -54,7 +55,7 @@ class Stepper(Protocol):
         """The score of every item for each user, float32 [B, N], as `ModelScorer.scores` of the history."""
 
     def top(self, states: Sequence[UserState], candidates: Candidates, k: int) -> list[TopList]:
-        """The k best candidates by these scores, as `grela.serving.ranking.recommend`; cold start is the caller's."""
+        """The k best candidates by these scores, as `grela.serving.lists.recommend`; cold start is the caller's."""
 
 
 class TorchStepper:
@@ -146,9 +147,8 @@ class TorchStepper:
 
     def top(self, states: Sequence[UserState], candidates: Candidates, k: int) -> list[TopList]:
         """As of every `Stepper`."""
-        must_be_positive(k)
-        found = zip(states, self.scores(states), strict=True)
-        return [top_list(scores_N, state.met.entries()[:, 0], candidates, k) for state, scores_N in found]
+        hidden_BD = torch.from_numpy(self.layout.hidden(states)).to(self.model.embedding.weight)
+        return top_k(self.model, hidden_BD, met_of(states), candidates, must_be_positive(k))
 
     def _ids(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values.astype(np.int64)).to(self.model.embedding.weight.device)
