@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -90,3 +91,8 @@ def dated_log() -> pl.DataFrame:
         [(user, item, start + timedelta(days=day)) for user, item, day in some], daily.schema, orient="row"
     )
     return pl.concat([daily, extra])
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """The content of every file."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

@@ -16,6 +16,7 @@ PUBLIC = [
     "Evaluation",
     "Events",
     "GrelaError",
+    "NewItem",
     "Preparation",
     "RecGRELA",
     "RecGRELAConfig",

@@ -28,6 +28,7 @@ from grela.errors import ConfigError, DataError, EmptyDataError, KernelError, Re
 from grela.ops.compiled.build import load_library
 from grela.serving.parquet import write_lists
 from grela.serving.ranking import Candidates
+from grela.serving.scorer import ModelScorer
 
 ALL_ITEMS = list(range(FIRST_ITEM, FIRST_ITEM + ITEMS))
 
@@ -297,33 +298,25 @@ def test_the_parquet_of_some_users_is_in_their_order(tmp_path):
     assert pq.read_table(path).num_rows == 0
 
 
-def test_writing_lists_holds_the_scores_of_one_block_at_a_time(tmp_path):
-    class Counting:
-        """Passes the model's scores on and remembers how many users came at once."""
-
-        num_items = ITEMS
-
-        def __init__(self) -> None:
-            self.blocks: list[int] = []
-
-        def scores(self, batch) -> np.ndarray:
-            self.blocks.append(len(batch))
-            return fitted().scorer.scores(batch)
-
-    scorer, done = Counting(), []
+def test_lists_are_written_some_users_at_a_time(tmp_path, monkeypatch):
+    sizes, done = [], []
+    whole_met = ModelScorer.met
+    monkeypatch.setattr(
+        ModelScorer, "met", lambda self, batch: sizes.append(len(batch)) or whole_met(self, batch)
+    )
     write_lists(
         tmp_path / "small.parquet",
-        scorer,
+        fitted().scorer,
         np.zeros(ITEMS, np.float32),
         fitted().split.histories,
         np.arange(USERS),
         Candidates(np.ones(ITEMS, bool), filter_seen=True),
         4,
-        scores_bytes=7 * ITEMS * 4 + 3,
+        at_a_time=7,
         progress=lambda *told: done.append(told),
     )
-    fitted().recommend_to_parquet(tmp_path / "whole.parquet", k=4)
-    assert scorer.blocks == [7, 7, 7, 7, 2]
+    assert sizes == [7, 7, 7, 7, 2]
+    fitted().recommend_to_parquet(tmp_path / "whole.parquet", k=4, filter_seen=True)
     assert done == [(7, 30), (14, 30), (21, 30), (28, 30), (30, 30)]
     small, whole = (pq.read_table(tmp_path / f"{name}.parquet") for name in ("small", "whole"))
     assert small.drop(["score"]) == whole.drop(["score"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from grela.catalogue import NewItem
     from grela.configuration import Config, SplitConfig, read_config
     from grela.data.events import Events, read_events
     from grela.data.preparation import Preparation
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from grela.evaluation.evaluation import Evaluation, compare
     from grela.evaluation.scorer import Scorer
     from grela.models.recgrela import RecGRELA, RecGRELAConfig
-    from grela.recommender import Recommendation, Recommended, Recommender
+    from grela.recommender import Recommender
+    from grela.serving.recommendation import Recommendation, Recommended
     from grela.training.config import TrainingConfig
 
 _HOME = {
@@ -25,11 +27,12 @@ _HOME = {
     "Evaluation": "grela.evaluation.evaluation",
     "Events": "grela.data.events",
     "GrelaError": "grela.errors",
+    "NewItem": "grela.catalogue",
     "Preparation": "grela.data.preparation",
     "RecGRELA": "grela.models.recgrela",
     "RecGRELAConfig": "grela.models.recgrela",
-    "Recommendation": "grela.recommender",
-    "Recommended": "grela.recommender",
+    "Recommendation": "grela.serving.recommendation",
+    "Recommended": "grela.serving.recommendation",
     "Recommender": "grela.recommender",
     "Scorer": "grela.evaluation.scorer",
     "SplitConfig": "grela.configuration",
@@ -45,6 +48,7 @@ __all__ = [
     "Evaluation",
     "Events",
     "GrelaError",
+    "NewItem",
     "Preparation",
     "RecGRELA",
     "RecGRELAConfig",

@@ -60,10 +60,11 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
-        if self.model.num_items:
-            raise ConfigError(
-                f"model.num_items is {self.model.num_items}, but the log decides it; leave it out"
-            )
+        for name in ("num_items", "added_items"):
+            if getattr(self.model, name):
+                raise ConfigError(
+                    f"model.{name} is {getattr(self.model, name)}, but the log decides it; leave it out"
+                )
         loss = self.training.loss
         if self.model.repeats and loss in WITHOUT_REPEATS:
             raise ConfigError(

@@ -12,7 +12,10 @@
     │   └── CheckpointError          a checkpoint cannot be written or read
     ├── TrainingError                training cannot go on: its loss is no longer a number
     ├── ModelError                   weights do not fit the model
+    ├── StateError                   a stored state is damaged, or of another model or format
     ├── KernelError                  the compiled kernels cannot be had on this machine, or for this model
+    ├── CatalogueError               an item that cannot be added or removed
+    ├── ExportError                  a model cannot be written for another runtime
     └── RequestError                 a recommendation was asked for that cannot be given
 
 A message says what was got, where, what was expected and what to do.
@@ -67,8 +70,20 @@ class ModelError(GrelaError):
     """Weights do not fit the model."""
 
 
+class StateError(GrelaError):
+    """A stored state is damaged, or of another model or format."""
+
+
 class KernelError(GrelaError):
     """The compiled kernels cannot be had on this machine, or for this model."""
+
+
+class CatalogueError(GrelaError):
+    """An item cannot be added to the catalogue, or removed from it."""
+
+
+class ExportError(GrelaError):
+    """A model cannot be written for another runtime."""
 
 
 class RequestError(GrelaError):

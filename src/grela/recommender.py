@@ -1,13 +1,24 @@
 """The facade: fit on a log of events, evaluate, recommend, save and load."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from grela import run_folder
+from grela.catalogue import (
+    Features,
+    ItemChanges,
+    NewItem,
+    additions,
+    as_trained,
+    joined,
+    removals,
+    with_changes,
+)
 from grela.configuration import Config
 from grela.data.events import Events, read_events
 from grela.data.histories import Cases, HistoryBatch
@@ -19,43 +30,25 @@ from grela.evaluation.evaluate import evaluate
 from grela.evaluation.evaluation import Evaluation
 from grela.evaluation.popularity import Popularity
 from grela.fitting import must_be_trainable, must_have_kernels, pick_device, sized, train
-from grela.models.forms import TORCH, choose_form
-from grela.models.io import DESCRIPTION, load_model, save_model
+from grela.item_changes import read_item_changes, write_item_changes
+from grela.models.forms import TORCH, Kernels, choose_form
+from grela.models.io import DESCRIPTION, load_model, save_model, saved_digest
+from grela.models.new_items import with_rows, without_added
 from grela.models.recgrela import RecGRELA
 from grela.results import evaluation_json, write_results
 from grela.run_data import read_data, write_data
 from grela.run_folder import RunFacts
+from grela.serving.compiled_stepper import choose_stepper
+from grela.serving.lists import recommend
 from grela.serving.parquet import write_lists
-from grela.serving.ranking import TopList, blocks, recommend
-from grela.serving.request import History, Times, asked, candidates, checked_k, dense_users
+from grela.serving.ranking import TopList, blocks
+from grela.serving.recommendation import Recommendation, shown
+from grela.serving.request import History, Times, asked, candidates, checked_k, dense_users, known_user
 from grela.serving.scorer import ModelScorer
+from grela.serving.session import Session, Shop
 from grela.training.checkpoint import remove_checkpoints
 from grela.training.listener import Listener, Silence
 from grela.training.loop import METRICS, write_metrics
-
-
-@dataclass(frozen=True)
-class Recommended:
-    """One recommended item: its raw id, its title where there is one, and the model's score."""
-
-    item: RawId
-    title: str | None
-    score: float
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """What is recommended to one user or history, best first.
-
-    user: the raw id, or None for a history given as items
-    unknown: items of the given history that are not in the catalogue and were skipped
-    cold_start: nothing of the history is known, so the most popular items are recommended
-    """
-
-    user: RawId | None
-    items: list[Recommended]
-    unknown: list[RawId]
-    cold_start: bool
 
 
 class Recommender:
@@ -75,6 +68,8 @@ class Recommender:
         self.facts = facts
         self.titles = titles
         self.epochs = epochs
+        self.changes = ItemChanges.none(model.config.width)
+        self._saved_changes: str | None = None
         self.train_counts = train_item_counts(split)
         # PyTorch scores the same, so nothing waits for a compiler here.
         torch_alone = facts.config.training.kernels == "torch"
@@ -168,7 +163,7 @@ class Recommender:
             self.evaluate_popularity(part),
             part=part,
             split=self.split.kind,
-            facts=self.facts,
+            fingerprint=self.split.fingerprint,
         )
 
     def evaluate_popularity(self, part: Part = "test") -> Evaluation:
@@ -200,15 +195,33 @@ class Recommender:
         chosen = candidates(histories, allow, exclude, filter_seen=self._filters(filter_seen))
         k = checked_k(k)
         tops: list[TopList] = []
-        for part in blocks(len(request.histories), self.scorer.num_items):
+        for part in blocks(len(request.histories)):
             batch = HistoryBatch.of(request.histories[part], request.times[part])
             tops += recommend(self.scorer, self._fallback, batch, chosen, k)
         return [
-            Recommendation(user, self._shown(top), unknown, cold_start=not len(history))
+            Recommendation(
+                user, shown(top, histories.catalogue, self.titles), unknown, cold_start=not len(history)
+            )
             for user, top, unknown, history in zip(
                 request.users, tops, request.unknown, request.histories, strict=True
             )
         ]
+
+    def session(self, user: RawId) -> Session:
+        """A session of one user, to be continued event by event: a known user's history, or an empty one for a new id.
+
+        What is added to a session is in no other and is not saved. Raises ConfigError for a bidirectional model,
+        RequestError for what is no id.
+        """
+        histories = self.split.histories
+        dense, raw = known_user(user, histories)
+        if dense is None:
+            return Session(self._shop, raw, self._shop.stepper.empty())
+        one = np.array([dense])
+        h = histories
+        history = HistoryBatch(h.items, h.times, h.offsets[one], h.offsets[one + 1])
+        (state,) = self._shop.stepper.rebuild(history)
+        return Session(self._shop, raw, state)
 
     def recommend_to_parquet(
         self,
@@ -237,8 +250,8 @@ class Recommender:
         self.facts = replace(self.facts, finished=True)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            save_model(self.model, folder)
-            write_data(folder, self.split, self.titles)
+            save_model(without_added(self.model), folder)
+            write_data(folder, as_trained(self.split, len(self.changes.added)), self.titles)
             write_metrics(self.epochs, folder)
         except OSError as error:
             raise RunError(
@@ -249,6 +262,57 @@ class Recommender:
             folder / "environment.json", run_folder.environment(device, kernels=self.scorer.form.name)
         )
         run_folder.write_json(folder / run_folder.RUN, self.facts.to_json())
+        if self.changes:
+            self._saved_changes = None
+            self.save_items(folder)
+
+    def with_items(self, items: Sequence[NewItem], *, features: Features | None = None) -> "Recommender":
+        """A recommender that knows more items, without training; this one is as before. docs/items.md says how.
+
+        features: vectors of known items, all equally long, where new ones are given by theirs. Nothing is written:
+        see `save_items`. Raises CatalogueError, naming the item, for whatever cannot be added.
+        """
+        more = additions(self.model, self.split.histories, items, features)
+        return self._changed(more, self._saved_changes)
+
+    def knows(self, item: RawId) -> bool:
+        """Whether the item is in the catalogue, added and removed ones among them."""
+        catalogue = self.split.histories.catalogue
+        return bool(catalogue.encode([item])[0] != catalogue.unknown)
+
+    def without_items(self, items: Sequence[RawId]) -> "Recommender":
+        """A recommender that never recommends these items; histories that hold them are understood as before.
+
+        Nothing is written: see `save_items`. Raises CatalogueError for an item that is unknown or was removed.
+        """
+        removed = removals(self.split.histories, items)
+        return self._changed(
+            replace(ItemChanges.none(self.model.config.width), removed=removed), self._saved_changes
+        )
+
+    def save_items(self, folder: Path | str) -> None:
+        """Write what was added and removed into this run's folder, as item_changes.safetensors; nothing else there.
+
+        Raises RunError for a folder of another run, or if the file there was changed since this run was loaded.
+        """
+        folder = Path(folder)
+        facts = run_folder.read_facts(folder)
+        if not facts.finished or facts.fingerprint != self.facts.fingerprint:
+            raise RunError(f"{folder} is not the folder of this run, or unfinished; save the run there first")
+        self._saved_changes = write_item_changes(
+            folder, self.changes, model=saved_digest(folder), over=self._saved_changes
+        )
+
+    def _changed(self, more: ItemChanges, saved: str | None) -> "Recommender":
+        changed = Recommender(
+            with_rows(self.model, more.rows) if more.added else self.model,
+            with_changes(self.split, more),
+            self.facts,
+            titles=self.titles | more.titles,
+            epochs=self.epochs,
+        )
+        changed.changes, changed._saved_changes = joined(self.changes, more), saved
+        return changed
 
     @classmethod
     def load(cls, folder: Path | str, *, device: str = "auto") -> "Recommender":
@@ -270,7 +334,22 @@ class Recommender:
         epochs = run_folder.read_metrics(folder)
         if not epochs:
             raise RunError(f"{folder / METRICS} has no epochs; restore it or fit again")
-        return cls(model.to(pick_device(device)), split, facts, titles=titles, epochs=epochs)
+        trained = cls(model.to(pick_device(device)), split, facts, titles=titles, epochs=epochs)
+        width = model.config.width
+        changes, digest = read_item_changes(folder, model=saved_digest(folder), width=width)
+        return trained._changed(changes, digest) if changes else trained
+
+    @cached_property
+    def _shop(self) -> Shop:
+        """What sessions share."""
+        kernels: Kernels = "torch" if self.facts.config.training.kernels == "torch" else "auto"
+        return Shop(
+            choose_stepper(self.model, kernels, compile_now=False),
+            self.split.histories,
+            self.titles,
+            self._fallback,
+            self._filters(None),
+        )
 
     @property
     def _fallback(self) -> np.ndarray:
@@ -284,13 +363,6 @@ class Recommender:
         if part not in ("test", "valid"):
             raise RequestError(f"no part {part!r} of the split, expected 'test' or 'valid'")
         return self.split.cases(part)
-
-    def _shown(self, top: TopList) -> list[Recommended]:
-        raws = self.split.histories.catalogue.decode(top.items)
-        return [
-            Recommended(raw, self.titles.get(raw), float(score))
-            for raw, score in zip(raws, top.scores, strict=True)
-        ]
 
 
 def _of_catalogue(titles: Mapping[RawId, str], split: Split) -> dict[RawId, str]:

@@ -16,7 +16,8 @@ from grela.reporting.build import report_data
 from grela.reporting.model_card import model_card
 from grela.reporting.report import write_report
 from grela.run_folder import RunFacts
-from grela.serving.ranking import Candidates, TopList, recommend
+from grela.serving.lists import recommend
+from grela.serving.ranking import Candidates, TopList
 from grela.serving.scorer import ModelScorer
 
 EVALUATION = "evaluation.json"
@@ -47,7 +48,8 @@ def write_results(
         return recommend(scorer, fallback, batch, candidates, k)
 
     run_folder.write_json(
-        folder / EVALUATION, evaluation_json(evaluation, floor, part="test", split=split.kind, facts=facts)
+        folder / EVALUATION,
+        evaluation_json(evaluation, floor, part="test", split=split.kind, fingerprint=facts.fingerprint),
     )
     name = Path(facts.source).name
     report = report_data(
@@ -84,7 +86,7 @@ def write_results(
 
 
 def evaluation_json(
-    evaluation: Evaluation, floor: Evaluation, *, part: str, split: str, facts: RunFacts
+    evaluation: Evaluation, floor: Evaluation, *, part: str, split: str, fingerprint: str
 ) -> dict[str, Any]:
     """An evaluation and its popularity floor as JSON's own types, with the split and its fingerprint."""
     popularity = floor.to_json()
@@ -93,7 +95,7 @@ def evaluation_json(
         "popularity": {view: popularity[view] for view in ("filtered", "unfiltered")},
         "part": part,
         "split": split,
-        "fingerprint": facts.fingerprint,
+        "fingerprint": fingerprint,
     }
 
 

@@ -17,7 +17,8 @@ from grela.errors import RequestError
 from grela.reporting.build import report_data
 from grela.reporting.model_card import escape, fenced, model_card
 from grela.reporting.report import ReportData, render
-from grela.serving.ranking import Candidates, TopList, recommend
+from grela.serving.lists import recommend
+from grela.serving.ranking import Candidates, TopList
 
 ITEMS = 40
 TITLES: dict[str | int, str] = {item: f"Film {item}" for item in range(1, ITEMS + 1) if item != 7}

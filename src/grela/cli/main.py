@@ -14,8 +14,10 @@ from grela.cli.compare import compare
 from grela.cli.convert import convert
 from grela.cli.data import data
 from grela.cli.evaluate import evaluate
+from grela.cli.export import export
 from grela.cli.fit import fit
 from grela.cli.inspect import inspect
+from grela.cli.items import items
 from grela.cli.recommend import recommend
 from grela.errors import GrelaError
 
@@ -31,7 +33,7 @@ def cli() -> None:
     """
 
 
-for command in (fit, evaluate, recommend, compare, ablate, data, convert, inspect):
+for command in (fit, evaluate, recommend, compare, ablate, data, convert, inspect, items, export):
     cli.add_command(command)
 
 

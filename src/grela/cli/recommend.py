@@ -11,7 +11,7 @@ import click
 from grela.cli.source import number_or_text
 
 if TYPE_CHECKING:
-    from grela.recommender import Recommendation
+    from grela.serving.recommendation import Recommendation
 
 
 @click.command(short_help="Recommend to users of a run, or to any history.")
@@ -73,11 +73,11 @@ def recommend(
         click.echo(f"{rows:,} rows in {out}")
         return
     found = recommender.recommend(
-        [*users, *(_ids(text) for text in histories)],
+        [*users, *(ids_of(text) for text in histories)],
         k=k,
         times=[*(None for _ in users), *(_times(text) for text in times)] if times else None,
-        allow=None if allow is None else _ids(allow),
-        exclude=[] if exclude is None else _ids(exclude),
+        allow=None if allow is None else ids_of(allow),
+        exclude=[] if exclude is None else ids_of(exclude),
         filter_seen=filter_seen,
     )
     if as_json:
@@ -87,7 +87,7 @@ def recommend(
         _show(one)
 
 
-def _ids(text: str) -> list[str]:
+def ids_of(text: str) -> list[str]:
     """Comma-separated ids; an id in double quotes may hold commas."""
     try:
         return [part for part in next(csv.reader([text], skipinitialspace=True, strict=True), []) if part]
@@ -97,7 +97,7 @@ def _ids(text: str) -> list[str]:
 
 def _times(text: str) -> list[int | float | str]:
     """Comma-separated times: whole numbers, other numbers, or ISO 8601."""
-    return [number_or_text(part) for part in _ids(text)]
+    return [number_or_text(part) for part in ids_of(text)]
 
 
 def _show(one: "Recommendation") -> None:

@@ -1,6 +1,6 @@
 """Users' histories as flat arrays: the one form in which events reach models and evaluation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,6 +18,7 @@ class Histories:
     times:   int64 or float64 [E], as `Events.time_unit` says
     offsets: int64 [U+1]; user u's events are `items[offsets[u]:offsets[u + 1]]`
     users, catalogue: raw ids; dense user ids count from 0, dense item ids from 1
+    removed: int64, dense items that histories hold but that are never recommended
 
     The arrays may be memory-mapped: nothing here copies them.
     """
@@ -28,6 +29,7 @@ class Histories:
     users: Vocabulary
     catalogue: Vocabulary
     time_unit: str = "given"
+    removed: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

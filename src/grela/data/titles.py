@@ -37,7 +37,7 @@ def read_titles(
         places.extend(chunk.place(j) for j in range(len(chunk)))
     if not ids:
         raise EmptyDataError(f"{scan.name} has a header but no rows; expected items and titles")
-    return _paired(scan, _one_type(scan, ids).to_pylist(), titles, places)
+    return _paired(scan, one_type(scan, ids).to_pylist(), titles, places)
 
 
 def _titles(chunk: Chunk, name: str, column: str) -> list[str | None]:
@@ -53,7 +53,8 @@ def _titles(chunk: Chunk, name: str, column: str) -> list[str | None]:
     return texts
 
 
-def _one_type(scan: Scan, ids: list[pa.Array]) -> pa.Array:
+def one_type(scan: Scan, ids: list[pa.Array]) -> pa.Array:
+    """The ids of all chunks as one array, integers if all of them are; ValueInDataError where a frame mixes them."""
     if len({str(part.type) for part in ids}) > 1:
         raise ValueInDataError(
             f"{scan.name}: item ids are integers in some rows and strings in others; make them one"

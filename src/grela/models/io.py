@@ -89,6 +89,11 @@ def load_model(folder: Path) -> Model:
     return model
 
 
+def saved_digest(folder: Path) -> str:
+    """The SHA-256 of the folder's weights, as its description has it; ModelError where there is none."""
+    return _description(folder / DESCRIPTION)[1]
+
+
 def _empty_model(config: RecGRELAConfig | ReferenceConfig) -> Model:
     if isinstance(config, ReferenceConfig):
         return ReferenceRecGRELA(config)

@@ -33,7 +33,7 @@ from grela.ops.linear_attention import EPS, empty_state
 from grela.ops.losses.targets import SeenItems
 from grela.ops.packing import Packing
 from grela.ops.repeats import Met, met_before
-from grela.ops.rotary import rotation
+from grela.ops.rotary import paces, rotation
 
 # B batch, T time, D width, N items, M layers
 
@@ -44,21 +44,21 @@ PADDING = 0
 class RecGRELAConfig:
     """Shape of the model; width, heads, layers and taps are the paper's for ML-1M.
 
-    `num_items` is N, without padding; it stays 0 until the catalogue is known.
-    `gaps` adds an embedding of the time since the event before to an item's own; `repeats` a learned bias to the
-    scores of items met before, see `grela.nn.repeats`; `item_bias` adds a learned bias of each item, which
-    begins at its popularity, see `grela.nn.item_bias`; `next_gaps` is the number of classes of the gap to the next
-    event over which scores are a mixture, see `grela.nn.next_gap`, or 0; `after_next` what the item after the next
-    weighs in training, see `grela.nn.after_next`, or 0. The paper has none of them.
-    `decay` lets a causal model's state fade from event to event, each pair of key channels at a learned rate, see
-    `grela.nn.decay`.
-    `rotation` turns pairs over the whole width, so that each head has a band of frequencies of its own (the paper);
-    with `rotation_per_head` each has the whole band.
-    `learned_positions` is the length of a table of absolute position embeddings, 0 for none (the paper);
-    positions past its end share the last entry.
+    `num_items` is N, without padding; it stays 0 until the catalogue is known. The last `added_items` of them were
+    added after training, see `grela.models.new_items`. `gaps` adds an embedding of the time since the event before
+    to an item's own; `repeats` a learned bias to the scores of items met before, see `grela.nn.repeats`; `item_bias`
+    adds a learned bias of each item, which begins at its popularity, see `grela.nn.item_bias`; `next_gaps` is the
+    number of classes of the gap to the next event over which scores are a mixture, see `grela.nn.next_gap`, or 0;
+    `after_next` what the item after the next weighs in training, see `grela.nn.after_next`, or 0. The paper has none
+    of them. `decay` lets a causal model's state fade from event to event, each pair of key channels at a learned
+    rate, see `grela.nn.decay`. `rotation` turns pairs over the whole width, so that each head has a band of
+    frequencies of its own (the paper); with `rotation_per_head` each has the whole band. `learned_positions` is the
+    length of a table of absolute position embeddings, 0 for none (the paper); positions past its end share the last
+    entry.
     """
 
     num_items: int = 0
+    added_items: int = 0
     form: Literal["causal", "bidirectional"] = "causal"
     width: int = 64
     heads: int = 4
@@ -90,6 +90,8 @@ class RecGRELAConfig:
             raise ConfigError(
                 f"decay is set, but a head of {self.width // self.heads} channels cannot be divided into pairs"
             )
+        if not 0 <= self.added_items <= self.num_items:
+            raise ConfigError(f"added_items is {self.added_items}, expected 0 to num_items, {self.num_items}")
         if self.width % self.heads or self.width % 2:
             raise ConfigError(
                 f"width {self.width} is not an even multiple of heads {self.heads}; change one of them"
@@ -238,6 +240,10 @@ class RecGRELA(nn.Module):
             if seen is None:
                 raise ConfigError("this model has a bias for items of the history: say what was seen")
             met = met_before(seen, 0, len(hidden), self.config.num_items).to(hidden.device)
+        return self.scores_with(hidden, met)
+
+    def scores_with(self, hidden: Tensor, met: Met | None) -> Tensor:
+        """`scores`, given what each history has met; a model without `repeats` does not look at it."""
         if self.next_gap is None:
             return self._logits(hidden, met)
         total = torch.full((), -torch.inf, device=hidden.device)
@@ -313,6 +319,11 @@ class RecGRELA(nn.Module):
             return rotation(positions, c.width, dtype=dtype)
         of_a_head = rotation(positions, c.width // c.heads, dtype=dtype)
         return torch.cat([of_a_head] * c.heads, -1)
+
+    def paces(self) -> Tensor:
+        """By what angle each pair of channels turns from one event to the next, float64 [D/2]; see `turns`."""
+        c = self.config
+        return paces(c.width // c.heads).repeat(c.heads) if c.rotation_per_head else paces(c.width)
 
     def _must_be(self, form: str) -> None:
         if self.config.form != form:

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 
 from grela.data.histories import Histories, HistoryBatch
 from grela.errors import RunError
-from grela.evaluation.scorer import Scorer
-from grela.serving.ranking import SCORES_BYTES, Candidates, blocks, recommend
+from grela.serving.lists import recommend
+from grela.serving.ranking import HISTORIES, Candidates, blocks
+from grela.serving.scorer import ModelScorer
 
 # U users asked for, N items
 
@@ -19,7 +20,7 @@ Progress = Callable[[int, int], None]
 
 def write_lists(
     path: Path,
-    scorer: Scorer,
+    scorer: ModelScorer,
     fallback: np.ndarray,
     histories: Histories,
     users: np.ndarray,
@@ -27,12 +28,12 @@ def write_lists(
     k: int,
     *,
     progress: Progress | None = None,
-    scores_bytes: int = SCORES_BYTES,
+    at_a_time: int = HISTORIES,
 ) -> int:
     """Write user, rank (from 1), item, score for dense `users` [U]; returns the rows.
 
-    fallback: float [N], scores for a history without events; scores_bytes: how much of the users x items
-    scores is held at a time; progress: called with (users done, users in all) after each block.
+    fallback: float [N], scores for a history without events; at_a_time: how many users go through
+    together; progress: called with (users done, users in all) after each block.
     The file appears when it is whole; RunError if it cannot be written.
     """
     schema = _schema(histories)
@@ -40,7 +41,7 @@ def write_lists(
     rows = 0
     try:
         with pq.ParquetWriter(fresh, schema) as writer:
-            for part in blocks(len(users), scorer.num_items, scores_bytes=scores_bytes):
+            for part in blocks(len(users), size=at_a_time):
                 table = _lists(scorer, fallback, histories, users[part], candidates, k, schema)
                 writer.write_table(table)
                 rows += len(table)
@@ -67,7 +68,7 @@ def _schema(histories: Histories) -> pa.Schema:
 
 
 def _lists(
-    scorer: Scorer,
+    scorer: ModelScorer,
     fallback: np.ndarray,
     histories: Histories,
     users: np.ndarray,

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grela.data.histories import HistoryBatch
 from grela.errors import RequestError
 from grela.evaluation.lists import top_items
-from grela.evaluation.scorer import Scorer
 
-# B histories, N items
+# N items
 
-SCORES_BYTES = 64_000_000
+HISTORIES = 1_024
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,33 +40,27 @@ class TopList:
     scores: np.ndarray
 
 
-def recommend(
-    scorer: Scorer, fallback: np.ndarray, batch: HistoryBatch, candidates: Candidates, k: int
-) -> list[TopList]:
-    """The k best candidates for each history.
+def top_list(scores_N: np.ndarray, seen: np.ndarray, candidates: Candidates, k: int) -> TopList:
+    """The k best by scores [N]; ties go to the smaller dense id.
 
-    fallback: float [N], the scores for a history without events (cold start): popularity. Ties go to the
-    smaller dense id.
+    seen: the dense items that are left out where `candidates` filter them.
     """
-    if k < 1:
-        raise RequestError(f"k is {k}, expected at least 1")
-    scores_BN = scorer.scores(batch)
-    cold = np.flatnonzero(batch.lengths == 0)
-    scores_BN[cold] = fallback
-    return [_top(scores_BN[b], batch[b], candidates, k) for b in range(len(batch))]
-
-
-def _top(scores_N: np.ndarray, history: np.ndarray, candidates: Candidates, k: int) -> TopList:
     shown = candidates.allowed
     if candidates.filter_seen:
         shown = shown.copy()
-        shown[history - 1] = False
+        shown[seen - 1] = False
     places = np.flatnonzero(shown)
     chosen = places[top_items(scores_N[places], k) - 1]
     return TopList(chosen + 1, scores_N[chosen])
 
 
-def blocks(total: int, num_items: int, *, scores_bytes: int = SCORES_BYTES) -> Sequence[slice]:
-    """Slices of `total` histories whose float32 scores over all items take at most `scores_bytes` each."""
-    size = max(1, scores_bytes // (4 * num_items))
+def must_be_positive(k: int) -> int:
+    """k; RequestError below 1."""
+    if k < 1:
+        raise RequestError(f"k is {k}, expected at least 1")
+    return k
+
+
+def blocks(total: int, *, size: int = HISTORIES) -> Sequence[slice]:
+    """Slices of at most `size` of `total` histories."""
     return [slice(low, min(low + size, total)) for low in range(0, total, size)]

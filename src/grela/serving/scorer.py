@@ -13,6 +13,7 @@ from grela.models.sequential import SequentialModel, padded
 from grela.ops.losses.targets import SeenItems
 from grela.ops.packing import packing
 from grela.ops.parallel import map_on_cores
+from grela.ops.repeats import Met, met_before
 from grela.training.bounds import greedy_bounds
 
 # B histories, N items, D width, P positions of a row
@@ -53,6 +54,10 @@ class ModelScorer:
         """Scores of every item for each history: float32 [B, N]."""
         scores: np.ndarray = self.model.scores(self.hidden(batch), _seen(batch)).cpu().numpy()
         return scores
+
+    def met(self, batch: HistoryBatch) -> Met:
+        """What each history has met, once each."""
+        return met_before(_seen(batch), 0, len(batch), self.num_items)
 
     @torch.inference_mode()
     def hidden(self, batch: HistoryBatch) -> Tensor:
