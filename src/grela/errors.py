@@ -13,7 +13,9 @@
     ├── TrainingError                training cannot go on: its loss is no longer a number
     ├── ModelError                   weights do not fit the model
     ├── KernelError                  the compiled kernels cannot be had on this machine, or for this model
-    └── RequestError                 a recommendation was asked for that cannot be given
+    ├── RequestError                 a recommendation was asked for that cannot be given
+    ├── EventError                   a live event cannot be logged: no text, no time
+    └── StoreError                   the store of live events cannot be opened, read or written
 
 A message says what was got, where, what was expected and what to do.
 """
@@ -73,3 +75,11 @@ class KernelError(GrelaError):
 
 class RequestError(GrelaError):
     """A recommendation was asked for that cannot be given."""
+
+
+class EventError(GrelaError):
+    """A live event cannot be logged."""
+
+
+class StoreError(GrelaError):
+    """The store of live events cannot be opened, read or written."""
