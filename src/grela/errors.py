@@ -12,6 +12,7 @@
     │   └── CheckpointError          a checkpoint cannot be written or read
     ├── TrainingError                training cannot go on: its loss is no longer a number
     ├── ModelError                   weights do not fit the model
+    ├── StateError                   a stored state is damaged, or of another model or format
     ├── KernelError                  the compiled kernels cannot be had on this machine, or for this model
     ├── RequestError                 a recommendation was asked for that cannot be given
     │   └── RefusedError             the service refuses a request (has the status of its answer)
@@ -69,6 +70,10 @@ class TrainingError(GrelaError):
 
 class ModelError(GrelaError):
     """Weights do not fit the model."""
+
+
+class StateError(GrelaError):
+    """A stored state is damaged, or of another model or format."""
 
 
 class KernelError(GrelaError):
