@@ -15,17 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grela.data.histories import HistoryBatch
-from grela.errors import RequestError
 from grela.models.analysis import BranchShare, branch_energies, shares_of
 from grela.models.recgrela import RecGRELA, State
 from grela.nn.attention import Branches, LayerState
-from grela.ops.gaps import gap_buckets
 from grela.ops.linear_attention import AttentionState
-from grela.ops.losses.targets import SeenItems
-from grela.ops.repeats import met_before
-from grela.serving.state import Events
-from grela.serving.stepper import Stepper
+from grela.ops.repeats import Met
+from grela.serving.ranking import Candidates
+from grela.serving.state import Events, UserState, gaps_after
+from grela.serving.stepper import Stepper, met_of
 
 # R = 3 readings of the last event, D width, N items, M layers, K items explained
 
@@ -45,13 +42,14 @@ class Chance:
 class ExplainedItem:
     """One item of a list, and what it owes to what.
 
-    item: dense id
+    item, score: dense id, and the score that it is in the list for
     chance, without_long_term, without_short_term: in the three readings
     item_bias: what its own bias adds to its logit, above the catalogue's mean; 0 where the model has none
     repeat_bias: what the history's having met it adds to its logit; 0 where it was not met, or does not count
     """
 
     item: int
+    score: float
     chance: Chance
     without_long_term: Chance
     without_short_term: Chance
@@ -61,7 +59,7 @@ class ExplainedItem:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The layers' branches at the last event (`attention` is the long-term one), and the items of the list."""
+    """The layers' branches at the last event (`attention` is the long-term one), and the list, best first."""
 
     layers: list[BranchShare]
     items: list[ExplainedItem]
@@ -69,30 +67,37 @@ class Explanation:
 
 @torch.inference_mode()
 def explain(
-    stepper: Stepper, history: Events, chosen: np.ndarray, *, allowed: np.ndarray | None = None
+    stepper: Stepper, before: UserState, last: Events, candidates: Candidates, k: int
 ) -> Explanation:
-    """Explain the items `chosen` (dense, best first) to whoever has this history of dense items and times.
+    """Explain the k best candidates after the event `last`, of which there is one, to a user in the state `before`.
 
-    allowed: bool [N], what places are counted among; without it the whole catalogue.
-    Cost: the history but for its last event once more in the parallel form, one step of three histories, their
-    scores, and K comparisons of these. Raises RequestError for an empty history.
+    Places are counted among the candidates. Cost: two steps, the scores of four histories, and K comparisons of
+    three of them: nothing that grows with the history but the number of items met.
     """
-    if not len(history.items):
-        raise RequestError("there is nothing to explain before the first event; add an event and ask again")
-    model, earlier = stepper.model, HistoryBatch.of([history.items[:-1]], [history.times[:-1]])
-    before = stepper.layout.unpacked(stepper.rebuild(earlier), model.embedding.weight)
-    gap = int(gap_buckets(history.times[-2:], np.zeros(1, np.int64))[-1])
-    hidden_RD, energies_M3 = readings(model, before, int(history.items[-1]), gap)
-    seen = _three_times(history.items)
-    log_RN = model.scores(hidden_RD, seen).log_softmax(-1)
-    ranked_RN = log_RN if allowed is None else log_RN.where(_tensor(allowed, log_RN), -torch.inf)
-    at_K = torch.from_numpy(np.asarray(chosen, np.int64) - 1).to(log_RN.device)
-    biases_2K = torch.stack((_item_biases(model), _repeat_biases(model, seen)))[:, at_K]
+    model, (gap,) = stepper.model, gaps_after([before], [last])
+    state = stepper.layout.unpacked([before], model.embedding.weight)
+    hidden_RD, energies_M3 = readings(model, state, int(last.items[0]), int(gap))
+    (after,) = stepper.advance([before.copy()], [last])
+    (top,) = stepper.top([after], candidates, k)
+    met = None if model.repeats is None else met_of([after] * READINGS).to(hidden_RD.device)
+    log_RN = model.scores_with(hidden_RD, met).log_softmax(-1)
+    ranked_RN = log_RN.where(torch.from_numpy(_shown(after, candidates)).to(log_RN.device), -torch.inf)
+    at_K = torch.from_numpy(top.items - 1).to(log_RN.device)
+    biases_2K = torch.stack((_item_biases(model), _repeat_biases(model, met)))[:, at_K]
+    columns = zip(top.items.tolist(), top.scores.tolist(), log_RN[:, at_K].T, biases_2K.T.tolist(), strict=True)
     items = [
-        ExplainedItem(item, *_chances(log_R, ranked_RN), *biases)
-        for item, log_R, biases in zip(chosen.tolist(), log_RN[:, at_K].T, biases_2K.T.tolist(), strict=True)
+        ExplainedItem(item, score, *_chances(log_R, ranked_RN), *biases)
+        for item, score, log_R, biases in columns
     ]
     return Explanation(shares_of(energies_M3, model.config.width), items)
+
+
+def _shown(user: UserState, candidates: Candidates) -> np.ndarray:
+    """What may be in the list, bool [N]."""
+    shown = candidates.allowed.copy()
+    if candidates.filter_seen:
+        shown[user.met.entries()[:, 0] - 1] = False
+    return shown
 
 
 def _chances(log_R: Tensor, ranked_RN: Tensor) -> list[Chance]:
@@ -125,27 +130,17 @@ def _expanded(state: LayerState) -> LayerState:
     return LayerState(attention, tail.expand(READINGS, *tail.shape[1:]))
 
 
-def _three_times(history: np.ndarray) -> SeenItems:
-    """The whole history as what each reading has seen."""
-    start = torch.zeros(READINGS, dtype=torch.int64)
-    return SeenItems(torch.from_numpy(np.array(history, np.int32)), start, start + len(history))
-
-
 def _item_biases(model: RecGRELA) -> Tensor:
     """[N], above their mean."""
     if model.item_bias is None:
-        return torch.zeros_like(model.item_weights[:, 0])
+        return model.item_weights.new_zeros(model.config.num_items)
     biases = model.item_bias.of_items
     return biases - biases.mean()
 
 
-def _repeat_biases(model: RecGRELA, seen: SeenItems) -> Tensor:
-    """[N], 0 for an item that was not met."""
-    biases_1N = torch.zeros_like(model.item_weights[:, 0]).unsqueeze(0)
-    if model.repeats is not None:
-        model.repeats.raise_met(biases_1N, met_before(seen, 0, 1, model.config.num_items).to(biases_1N.device))
-    return biases_1N[0]
-
-
-def _tensor(allowed: np.ndarray, like: Tensor) -> Tensor:
-    return torch.from_numpy(allowed).to(like.device)
+def _repeat_biases(model: RecGRELA, met: Met | None) -> Tensor:
+    """[N] after the whole history, 0 for an item that was not met."""
+    biases_RN = model.item_weights.new_zeros(READINGS, model.config.num_items)
+    if model.repeats is not None and met is not None:
+        model.repeats.raise_met(biases_RN, met)
+    return biases_RN[ALL]
