@@ -20,19 +20,19 @@ from grela.evaluation.evaluate import evaluate
 from grela.evaluation.evaluation import Evaluation
 from grela.evaluation.popularity import Popularity
 from grela.fitting import must_be_trainable, must_have_kernels, pick_device, sized, train
-from grela.models.forms import TORCH, choose_form
+from grela.models.forms import TORCH, Kernels, choose_form
 from grela.models.io import DESCRIPTION, load_model, save_model
 from grela.models.recgrela import RecGRELA
 from grela.results import evaluation_json, write_results
 from grela.run_data import read_data, write_data
 from grela.run_folder import RunFacts
+from grela.serving.compiled_stepper import choose_stepper
 from grela.serving.parquet import write_lists
 from grela.serving.ranking import TopList, blocks, recommend
 from grela.serving.recommendation import Recommendation, shown
 from grela.serving.request import History, Times, asked, candidates, checked_k, dense_users, known_user
 from grela.serving.scorer import ModelScorer
 from grela.serving.session import Session, Shop
-from grela.serving.stepper import TorchStepper
 from grela.training.checkpoint import remove_checkpoints
 from grela.training.listener import Listener, Silence
 from grela.training.loop import METRICS, write_metrics
@@ -273,8 +273,9 @@ class Recommender:
     @cached_property
     def _shop(self) -> Shop:
         """What sessions share."""
+        kernels: Kernels = "torch" if self.facts.config.training.kernels == "torch" else "auto"
         return Shop(
-            TorchStepper(self.model, form=self.scorer.form),
+            choose_stepper(self.model, kernels, compile_now=False),
             self.split.histories,
             self.titles,
             self._fallback,

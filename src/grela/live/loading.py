@@ -6,6 +6,7 @@ from pathlib import Path
 from grela.live.ids import canonical
 from grela.live.served import Served
 from grela.recommender import Recommender
+from grela.serving.stepper import TorchStepper
 from grela.store.protocol import NewEvent, Store
 
 Progress = Callable[[int, int], None]
@@ -18,7 +19,7 @@ def load_served(run: Path) -> Served:
 
 def served_of(recommender: Recommender) -> Served:
     """A recommender, ready; ConfigError for a bidirectional model."""
-    return Served.of(recommender, choose_stepper(recommender.model))
+    return Served.of(recommender, TorchStepper(recommender.model, form=recommender.scorer.form))
 
 
 def seed(store: Store, recommender: Recommender, progress: Progress) -> int:
@@ -39,7 +40,8 @@ def _histories(recommender: Recommender, progress: Progress) -> Iterator[tuple[s
     for number, raw in enumerate(users):
         progress(number, len(users))
         pairs = zip(histories[number].tolist(), histories.times_of(number).tolist(), strict=True)
-        yield canonical(raw, integers=histories.users.integers), [
-            NewEvent(items[dense - 1], time) for dense, time in pairs
-        ]
+        yield (
+            canonical(raw, integers=histories.users.integers),
+            [NewEvent(items[dense - 1], time) for dense, time in pairs],
+        )
     progress(len(users), len(users))

@@ -11,9 +11,9 @@
     64       recurrent part, float32 [R]; items met ascending, int32 [items, 3] as `MetItems.entries`
     last 4   CRC-32 of all that is before it
 
-All little-endian. The checksum finds what a disk or a cut does to the bytes; it is no protection against somebody who may
-write to the store, though what is decoded is always of this model's shape. Numbers stay float32: see docs/state.md for
-what float16 would cost.
+All little-endian. The checksum finds what a disk or a cut does to the bytes; it is no protection against somebody who
+may write to the store, though what is decoded is always of this model's shape. Numbers stay float32: see docs/state.md
+for what float16 would cost.
 """
 
 import hashlib

@@ -59,7 +59,7 @@ def recommend(
 
 
 def top_list(scores_N: np.ndarray, seen: np.ndarray, candidates: Candidates, k: int) -> TopList:
-    """The k best candidates by scores [N], ties as in `recommend`; seen: dense items to be left out if that is asked."""
+    """The k best candidates by scores [N], ties as in `recommend`; seen: dense items to leave out if that is asked."""
     shown = candidates.allowed
     if candidates.filter_seen:
         shown = shown.copy()

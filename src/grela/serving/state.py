@@ -51,7 +51,7 @@ class UserState:
 class Events(NamedTuple):
     """One user's next events, oldest first: dense items int32 [n] in 1..N, and times int64 or float64 [n].
 
-    A time is not earlier than the one before it; `NO_TIME` or NaN where it is not known. All users' times have one type.
+    A time is not before the one before it; `NO_TIME` or NaN where it is not known. All users' times have one type.
     """
 
     items: np.ndarray

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
-from grela.store.checking import check_batch
+from grela.store.checking import check_batch, check_user
 from grela.store.protocol import (
     START,
     Append,
@@ -54,6 +54,7 @@ class MemoryStore:
             return [self._append(entry) for entry in batch]
 
     def read(self, user: str, known: Position = START) -> Tail:
+        check_user(user, "read")
         with self._lock:
             return self._tail(user, known)
 
@@ -63,6 +64,7 @@ class MemoryStore:
         return iter(names)
 
     def delete(self, user: str) -> int:
+        check_user(user, "delete")
         with self._lock:
             found = self._users.pop(user, None)
             return 0 if found is None else len(found.events)
@@ -110,8 +112,7 @@ class MemoryStore:
         with self._lock:
             histories = block.after(self._progress)
             logged = sum(sum(self._add(user, events)) for user, events in histories)
-            if self._progress is None or self._progress.users <= block.progress.users:
-                self._progress = block.progress
+            self._progress = block.reached(self._progress)
             return logged
 
     def _state(self, user: str, model: str) -> StoredState | None:

@@ -42,17 +42,16 @@ class Block:
             )
         return () if progress.finished else self.histories[max(0, progress.users - self.first) :]
 
-    @property
-    def progress(self) -> Progress:
-        """The progress once the block is in the log."""
-        return Progress(self.fingerprint, self.first + len(self.histories), self.last)
+    def reached(self, progress: Progress | None) -> Progress:
+        """The progress once the block is in the log, where it was `progress` before."""
+        here = Progress(self.fingerprint, self.first + len(self.histories), self.last)
+        return here if progress is None or (progress.users < here.users or here.finished) else progress
 
 
 def seed_in_blocks(fingerprint: str, users: Iterable[History], commit: Callable[[Block], int]) -> int:
     """Give `commit` one block after the other; returns the sum of what it returns, the events logged.
 
-    `commit` logs `block.after(progress)` and sets `block.progress`, both in one transaction, unless the log is
-    further than that already. Two processes that import the same histories thereby share the work.
+    `commit` logs `block.after(progress)` and keeps `block.reached(progress)`, both in one transaction. Two processes that import the same histories thereby share the work.
     """
     return sum(commit(block) for block in blocks(fingerprint, users))
 
