@@ -31,6 +31,7 @@ from grela.live.bodies import (
 from grela.live.jobs import Follow, Forget
 from grela.live.measures import exposition
 from grela.live.openapi import document
+from grela.live.page import page_files
 from grela.live.requests import Reader, choice, number, path_id, query
 from grela.live.service import Service
 from grela.store.protocol import chronological
@@ -80,7 +81,18 @@ class Endpoints:
             PastEvent(event.item, served.title(event.item), event.time)
             for event in chronological(tail.events)[-limit:]
         ]
-        return answer(HistoryAnswer(user, shown, len(tail.events)))
+        return answer(HistoryAnswer(user, shown, len(tail.events), served.clock.unit))
+
+    async def explanation(self, request: Request) -> Response:
+        """GET /users/{user}/explanation"""
+        user = self._user(request)
+        wanted = self.service.checker.wanted(choice(query(request, *LIST_FIELDS)))
+        return answer(await self.service.explain(user, wanted))
+
+    async def users(self, request: Request) -> Response:
+        """GET /users"""
+        text, limit = self._searched(request)
+        return answer(await self.service.find_users(text, limit))
 
     async def delete(self, request: Request) -> Response:
         """DELETE /users/{user}"""
@@ -90,13 +102,7 @@ class Endpoints:
 
     async def items(self, request: Request) -> Response:
         """GET /items"""
-        values = query(request, "query", "limit")
-        limit, (text,) = number(values, "limit", SHOWN_ITEMS), values.get("query", [""])[-1:]
-        if not 1 <= limit <= self.service.limits.k or len(text) > self.service.limits.id_length:
-            raise RefusedError(
-                f"limit is {limit} and query has {len(text):,} characters, expected 1 to {self.service.limits.k:,} "
-                f"items and {self.service.limits.id_length} characters at most"
-            )
+        text, limit = self._searched(request)
         return answer(ItemsAnswer(await self.service.find(text, limit)))
 
     async def load_again(self, request: Request) -> Response:
@@ -134,17 +140,37 @@ class Endpoints:
             Route("/users/{user:path}/recommendations", self.user_recommendations, methods=get),
             Route("/recommendations", self.recommendations, methods=post),
             Route("/users/{user:path}/history", self.history, methods=get),
+            Route("/users/{user:path}/explanation", self.explanation, methods=get),
             Route("/users/{user:path}", self.delete, methods=["DELETE"]),
+            Route("/users", self.users, methods=get),
             Route("/items", self.items, methods=get),
             Route("/model/reload", self.load_again, methods=post),
             Route("/health", self.health, methods=get),
             Route("/ready", self.ready, methods=get),
             Route("/metrics", self.metrics, methods=get),
             Route("/openapi.json", self.openapi, methods=get),
+            *(Route(path, page_file, methods=get) for path in page_files()),
         ]
+
+    def _searched(self, request: Request) -> tuple[str, int]:
+        """What is looked for, and how many are wanted."""
+        values = query(request, "query", "limit")
+        limit, (text,) = number(values, "limit", SHOWN_ITEMS), values.get("query", [""])[-1:]
+        if not 1 <= limit <= self.service.limits.k or len(text) > self.service.limits.id_length:
+            raise RefusedError(
+                f"limit is {limit} and query has {len(text):,} characters, expected 1 to {self.service.limits.k:,} "
+                f"of them and {self.service.limits.id_length} characters at most"
+            )
+        return text, limit
 
     def _user(self, request: Request) -> str:
         return self.service.checker.user(path_id(request))
+
+
+async def page_file(request: Request) -> Response:
+    """GET / and what it loads"""
+    file = page_files()[request.url.path]
+    return Response(file.body, headers=file.headers, media_type=file.content_type)
 
 
 def application(service: Service, drained: Callable[[], Awaitable[None]] | None = None) -> Starlette:

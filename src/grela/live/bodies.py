@@ -106,11 +106,71 @@ class PastEvent(Item):
 
 
 class HistoryAnswer(Struct):
-    """The latest events of a user, newest last; `length`: how many there are in all."""
+    """The latest events of a user, newest last; `length`: how many there are in all.
+
+    time_unit: "us" for microseconds since 1970 UTC, or "given" for the log's own numbers; an event that came without
+    a time has seconds since 1970 then.
+    """
 
     user: str
     events: list[PastEvent]
     length: int
+    time_unit: str
+
+
+class Reading(Struct):
+    """How likely an item is to be the next one, as the logarithm of p over the catalogue, and its place, from 1."""
+
+    log_probability: float
+    place: int
+
+
+class ExplainedItem(Recommended):
+    """An item of a list, by the model as it is, and with either branch left out of all layers at the last event.
+
+    item_bias: what its own bias adds to its logit, above the catalogue's mean; repeat_bias: what its having been met
+    adds.
+    """
+
+    chance: Reading
+    without_long_term: Reading
+    without_short_term: Reading
+    item_bias: float
+    repeat_bias: float
+
+
+class ExplainedLayer(Struct):
+    """A layer at the last event: shares of its two branches in the energy behind its gate, and the gate's mean |G|.
+
+    The shares are null where nothing passed the gate.
+    """
+
+    layer: int
+    long_term: float | None
+    short_term: float | None
+    gate: float
+
+
+class ExplanationAnswer(Struct):
+    """What a user's list owes to what; without layers where the model knows nothing of the user."""
+
+    user: str
+    events: int
+    layers: list[ExplainedLayer]
+    items: list[ExplainedItem]
+
+
+class KnownUser(Struct):
+    """A user with events."""
+
+    user: str
+
+
+class UsersAnswer(Struct):
+    """Users whose ids begin with a text, in order; whole: whether there are no others."""
+
+    users: list[KnownUser]
+    whole: bool
 
 
 class ItemsAnswer(Struct):

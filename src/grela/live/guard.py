@@ -11,10 +11,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from grela.live.answers import refusal
 from grela.live.measures import Measures
+from grela.live.page import page_files
 from grela.live.rate import Rate
 
-# Whoever watches over the process has no token.
-OPEN = frozenset({"/health", "/ready"})
+# Whoever watches over the process has no token; and the page, which holds no secret, asks its reader for one.
+OPEN = frozenset({"/health", "/ready", *page_files()})
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                spent = b"total;dur=%.3f" % (1000 * (self.clock() - began))
+                message["headers"] = [*message.get("headers", ()), (b"server-timing", spent)]
             await send(message)
 
         refused = self._refused(scope, began)

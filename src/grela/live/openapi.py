@@ -116,6 +116,23 @@ _PATHS = {
             parameters=[_USER, _count("limit", 100, _LIMITS.shown_history, "How many events.")],
         )
     },
+    "/users/{user}/explanation": {
+        "get": _operation(
+            "What a user's list owes to which branch of the model, read again from the log.",
+            bodies.ExplanationAnswer,
+            parameters=[_USER, *_CHOICE],
+        )
+    },
+    "/users": {
+        "get": _operation(
+            "Users whose ids begin with a text.",
+            bodies.UsersAnswer,
+            parameters=[
+                _query("query", "The text; without one, any user.", {"type": "string", "maxLength": _LIMITS.id_length}),
+                _count("limit", 20, _LIMITS.k, "How many users."),
+            ],
+        )
+    },
     "/users/{user}": {
         "delete": _operation("Delete a user's events and state.", bodies.DeletedAnswer, parameters=[_USER])
     },
@@ -145,7 +162,7 @@ def document() -> dict[str, Any]:
     kinds = (
         *(bodies.EventsBody, bodies.HistoryBody, bodies.EventsAnswer, bodies.ListAnswer, bodies.UserListAnswer),
         *(bodies.HistoryAnswer, bodies.ItemsAnswer, bodies.DeletedAnswer, bodies.ModelAnswer, bodies.StatusAnswer),
-        bodies.ErrorAnswer,
+        *(bodies.ExplanationAnswer, bodies.UsersAnswer, bodies.ErrorAnswer),
     )
     _, schemas = msgspec.json.schema_components(kinds, ref_template=_SCHEMAS + "{name}")
     return {

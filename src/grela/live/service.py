@@ -3,22 +3,27 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 from grela.errors import GrelaError, RefusedError
-from grela.live.bodies import Item
+from grela.live.bodies import ExplanationAnswer, Item, KnownUser, UsersAnswer
 from grela.live.checking import Checker
 from grela.live.engine import Engine, Outcome
-from grela.live.jobs import Answer, Follow, Forget, Happened, Job
+from grela.live.explaining import explanation
+from grela.live.jobs import Answer, Follow, Forget, Happened, Job, Wanted
 from grela.live.limits import Limits
 from grela.live.measures import Measures
 from grela.live.partition import owner
 from grela.live.peers import Link, LoadAgain, Loaded, Question, TellMeasures, Told
 from grela.live.search import Search
 from grela.live.served import Served
-from grela.store.protocol import Store, Tail
+from grela.store.protocol import Store, Tail, chronological
 
 Found = TypeVar("Found")
+
+# Users that one search for users looks at: some 50 ms.
+LOOKED_AT = 100_000
 
 
 class Service:
@@ -91,6 +96,18 @@ class Service:
     async def find(self, text: str, limit: int) -> list[Item]:
         """Items by title."""
         return await self._run(self.search.find, text, limit)
+
+    async def find_users(self, prefix: str, limit: int) -> UsersAnswer:
+        """Users whose ids begin with `prefix`, from the log."""
+        return await self._run(_known_users, self._store, prefix, limit)
+
+    async def explain(self, user: str, wanted: Wanted) -> ExplanationAnswer:
+        """What the user's list owes to what, after all events of the log."""
+        return await self._run(self._explained, user, wanted, self.served)
+
+    def _explained(self, user: str, wanted: Wanted, served: Served) -> ExplanationAnswer:
+        history = chronological(self._store.read(user).events)
+        return explanation(served, user, history, wanted, longest=self.limits.explained)
 
     async def load_again(self) -> str:
         """Serve the model that is in the run's folder now; returns its fingerprint. Until then the old one serves.
@@ -169,6 +186,14 @@ class Service:
     async def _run(self, function: Callable[..., Found], *arguments: object) -> Found:
         """What a function returns that takes long, called beside the loop."""
         return await asyncio.get_running_loop().run_in_executor(self._beside, function, *arguments)
+
+
+def _known_users(store: Store, prefix: str, limit: int) -> UsersAnswer:
+    """The first `limit` by id of the users that begin so, of at most `LOOKED_AT` users."""
+    looked_at = list(islice(store.users(), LOOKED_AT + 1))
+    found = sorted(user for user in looked_at[:LOOKED_AT] if user.startswith(prefix))
+    whole = len(found) <= limit and len(looked_at) <= LOOKED_AT
+    return UsersAnswer([KnownUser(user) for user in found[:limit]], whole)
 
 
 def _settle(done: Sequence[tuple[asyncio.Future[Answer], Outcome]]) -> None:

@@ -89,7 +89,7 @@ async function refreshList() {
   const asked = user;
   const { data } = await service.recommendations(asked, choice());
   if (asked !== user) return;
-  showList(data.items, data.cold_start);
+  showList(data.recommendations, data.cold_start);
   await explain();
 }
 
@@ -100,10 +100,18 @@ function showList(items, cold) {
 
 async function explain() {
   const asked = user;
-  const { data } = await service.explanation(asked, choice());
+  let data;
+  try {
+    ({ data } = await service.explanation(asked, choice()));
+  } catch (error) {
+    // A history may be too long to be explained; the list is there all the same.
+    if (error.status !== 422) throw error;
+    if (asked === user) why.say(error.message);
+    return;
+  }
   if (asked !== user) return;
   why.show(data);
-  list.explain(data.layers.length ? data.items : []);
+  list.explain(data.items);
 }
 
 /** The history's length, after showing its last `limit` events. */
@@ -135,7 +143,8 @@ async function sent(event, item) {
     const answer = await service.add(event, choice());
     latency.add(answer);
     if (event.user !== user) return;
-    const moved = showList(answer.data.recommendations[event.user], false);
+    const [recommended] = Object.values(answer.data.recommendations);
+    const moved = showList(recommended, false);
     tell(`${WORDS.list.added(nameOf(item))} ${moved}`);
     await Promise.all([explain(), refreshHistory(shownEvents)]);
   } finally {
@@ -198,10 +207,7 @@ const items = new Combobox(byId("search"), byId("search-options"), {
 
 const users = new Combobox(byId("user"), byId("user-options"), {
   find: (query, signal) => guarded(async () => (await service.users(query, OPTIONS, signal)).data.users),
-  show: ({ user: id, events }) => [
-    isolated(id),
-    element("span", { class: "quiet small" }, WORDS.user.facts(events)),
-  ],
+  show: ({ user: id }) => [isolated(id)],
   choose: ({ user: id }) => open(id),
   found: (query, options) => tell(options.length ? "" : WORDS.user.none),
   first: false,

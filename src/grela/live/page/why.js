@@ -14,11 +14,16 @@ export class Why {
   /** explanation: the service's answer; one of a user without events has no layers. */
   show(explanation) {
     if (explanation === null || explanation.layers.length === 0) {
-      this.#place.replaceChildren(element("p", { class: "quiet" }, WORDS.why.waiting));
+      this.say(WORDS.why.waiting);
       return;
     }
     const { layers, items } = explanation;
     this.#place.replaceChildren(...mean(layers), chart(layers), ...lifts(items));
+  }
+
+  /** A sentence in place of an explanation. */
+  say(text) {
+    this.#place.replaceChildren(element("p", { class: "quiet" }, text));
   }
 }
 
