@@ -6,7 +6,7 @@ from pathlib import Path
 from grela.live.ids import canonical
 from grela.live.served import Served
 from grela.recommender import Recommender
-from grela.serving.stepper import TorchStepper
+from grela.serving.compiled_stepper import choose_stepper
 from grela.store.protocol import NewEvent, Store
 
 Progress = Callable[[int, int], None]
@@ -19,7 +19,9 @@ def load_served(run: Path) -> Served:
 
 def served_of(recommender: Recommender) -> Served:
     """A recommender, ready; ConfigError for a bidirectional model."""
-    return Served.of(recommender, TorchStepper(recommender.model, form=recommender.scorer.form))
+    return Served.of(
+        recommender, choose_stepper(recommender.model, recommender.facts.config.training.kernels)
+    )
 
 
 def seed(store: Store, recommender: Recommender, progress: Progress) -> int:

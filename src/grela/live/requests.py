@@ -68,7 +68,8 @@ class Reader:
 
     def _too_large(self, size: int) -> RefusedError:
         return RefusedError(
-            f"the body has {size:,} bytes or more, expected {self.limits.body:,} at most; send it in parts", 413
+            f"the body has {size:,} bytes or more, expected {self.limits.body:,} at most; send it in parts",
+            413,
         )
 
 
