@@ -108,7 +108,7 @@ class Service:
         return served.fingerprint
 
     async def load_everywhere(self) -> str:
-        """`load_again` at each worker; returns the fingerprint that all serve then. RefusedError, 409, if they differ."""
+        """`load_again` at each worker; returns the fingerprint that all serve then; RefusedError if they differ."""
         told = await self._everywhere(LoadAgain(), self.load_again)
         found = {one.fingerprint if isinstance(one, Loaded) else one for one in told}
         if len(found) > 1:
