@@ -18,12 +18,22 @@ if TYPE_CHECKING:
 @click.command(short_help="Serve a run over HTTP: log events, recommend after each.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--store", help="Where events are kept: a file, or redis://HOST. [default: RUN/events.sqlite]")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Beyond loopback a bearer token is needed.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Beyond loopback a bearer token is needed."
+)
 @click.option("--port", type=int, default=8000, show_default=True, help="0: any free one.")
-@click.option("--workers", type=int, default=1, show_default=True, help="Processes; each follows users of its own.")
-@click.option("--memory", type=int, default=512, show_default=True, help="MB of states, all workers together.")
-@click.option("--rate", type=float, help="Requests a second for each client address and worker. [default: any]")
-@click.option("--token-file", type=click.Path(path_type=Path), help="File with the bearer token (or GRELA_TOKEN).")
+@click.option(
+    "--workers", type=int, default=1, show_default=True, help="Processes; each follows users of its own."
+)
+@click.option(
+    "--memory", type=int, default=512, show_default=True, help="MB of states, all workers together."
+)
+@click.option(
+    "--rate", type=float, help="Requests a second for each client address and worker. [default: any]"
+)
+@click.option(
+    "--token-file", type=click.Path(path_type=Path), help="File with the bearer token (or GRELA_TOKEN)."
+)
 @click.option(
     "--durable/--not-durable",
     default=True,

@@ -15,7 +15,9 @@ def answer(value: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type=JSON)
 
 
-def refusal(message: str, status: int, *, after: float | None = None, headers: dict[str, str] | None = None) -> Response:
+def refusal(
+    message: str, status: int, *, after: float | None = None, headers: dict[str, str] | None = None
+) -> Response:
     """An error; after: seconds until asking again makes sense, which a 503 always says."""
     said = dict(headers or {})
     if after is not None or status == 503:

@@ -39,6 +39,7 @@ from grela.store.protocol import chronological
 LIST_FIELDS = ("k", "filter_seen", "allow", "exclude")
 SHOWN_ITEMS = 20
 
+
 class Endpoints:
     """One method for each route; what they raise as RefusedError is an answer too."""
 

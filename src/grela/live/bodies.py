@@ -18,7 +18,9 @@ Id = Annotated[
 ]
 Time = Annotated[
     int | float | str,
-    Meta(description="In the unit of the run's log; ISO 8601 as well where the log has dates (UTC without a zone)."),
+    Meta(
+        description="In the unit of the run's log; ISO 8601 as well where the log has dates (UTC without a zone)."
+    ),
 ]
 Count = Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": _LIMITS.k, "default": 10})]
 Ids = Annotated[list[Id], Meta(extra_json_schema={"maxItems": _LIMITS.listed})]

@@ -47,7 +47,8 @@ class Checker:
         if body.times is not None:
             if len(body.times) != len(body.history):
                 raise RefusedError(
-                    f"times has {len(body.times):,} entries for {len(body.history):,} items of history, expected as many"
+                    f"times has {len(body.times):,} entries for the {len(body.history):,} items of history, expected "
+                    "one for each"
                 )
             clock = self.served.clock
             times = tuple(clock.checked(time, f"times, place {at}") for at, time in enumerate(body.times))

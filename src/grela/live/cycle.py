@@ -14,6 +14,7 @@ from grela.live.jobs import Answer, Follow, Forget, Job, Listed, Suggest, Wanted
 from grela.live.measures import Measures
 from grela.live.served import Served
 from grela.ops.gaps import NO_TIME
+from grela.serving.ranking import blocks
 from grela.serving.state import Events, UserState
 from grela.serving.stepper import recommend_to
 from grela.store.protocol import START, Append, LoggedEvent, NewEvent, Store, StoredState, Tail, chronological
@@ -136,9 +137,7 @@ class Cycle:
                 added[job][place] = was_new
             self.measures.events += sum(done.added)
             self.measures.repeated += len(done.added) - sum(done.added)
-        self._fold(
-            [(user, followed[user], done.tail) for user, done in zip(incoming, appended, strict=True)]
-        )
+        self._fold([(user, followed[user], done.tail) for user, done in zip(incoming, appended, strict=True)])
         return added
 
     def _incoming(self, jobs: Sequence[Job], followed: dict[str, Followed]) -> dict[str, _Incoming]:
@@ -249,7 +248,11 @@ class Cycle:
     def _given(self, job: Suggest) -> Events:
         unknown_time = NO_TIME if self.served.clock.whole else np.nan
         times = [unknown_time] * len(job.items) if job.times is None else job.times
-        pairs = [(dense, time) for item, time in zip(job.items, times, strict=True) if (dense := self.served.dense.get(item))]
+        pairs = [
+            (dense, time)
+            for item, time in zip(job.items, times, strict=True)
+            if (dense := self.served.dense.get(item))
+        ]
         return self.served.timed([dense for dense, _ in pairs], [time for _, time in pairs])
 
     def _forget(self, user: str) -> int:

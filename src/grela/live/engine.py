@@ -22,7 +22,7 @@ from grela.live.served import Served
 from grela.store.protocol import Store
 
 Token = TypeVar("Token")
-Outcome = Answer | Exception
+Outcome = Answer | RefusedError
 
 # Past this size (events, lists, items of histories) a job waits for the next cycle, so that no cycle takes long.
 CYCLE_SIZE = 1_024
@@ -144,9 +144,9 @@ class Engine(Generic[Token]):
         except StoreError as error:
             logger.error("the store failed: %s", error)
             outcomes = [RefusedError(f"the store failed: {error}; ask again in a moment", 503)] * len(batch)
-        except Exception as error:
+        except Exception:
             logger.exception("a cycle of %d jobs failed", len(batch))
-            outcomes = [error] * len(batch)
+            outcomes = [RefusedError("the service failed; its log says why", 500)] * len(batch)
         self.measures.cycle_seconds.add(perf_counter() - began)
         self.measures.cycle_jobs.add(len(batch))
         cache = self._cycle.cache

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from grela.live.ids import canonical
 from grela.live.served import Served
+from grela.models.forms import Kernels
 from grela.recommender import Recommender
-from grela.serving.stepper import TorchStepper
+from grela.serving.compiled_stepper import choose_stepper
 from grela.store.protocol import NewEvent, Store
 
 Progress = Callable[[int, int], None]
@@ -19,7 +20,8 @@ def load_served(run: Path) -> Served:
 
 def served_of(recommender: Recommender) -> Served:
     """A recommender, ready; ConfigError for a bidirectional model."""
-    return Served.of(recommender, TorchStepper(recommender.model, form=recommender.scorer.form))
+    kernels: Kernels = "torch" if recommender.facts.config.training.kernels == "torch" else "auto"
+    return Served.of(recommender, choose_stepper(recommender.model, kernels))
 
 
 def seed(store: Store, recommender: Recommender, progress: Progress) -> int:

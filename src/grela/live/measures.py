@@ -145,7 +145,9 @@ class _Workers(Collector):
             "grela_requests", "Requests answered.", labels=["worker", "route", "status"]
         )
         seconds = HistogramMetricFamily(
-            "grela_request_seconds", "Seconds from a request's head to its answer.", labels=["worker", "route"]
+            "grela_request_seconds",
+            "Seconds from a request's head to its answer.",
+            labels=["worker", "route"],
         )
         for one in self.workers:
             for route, by_status in one.requests.items():

@@ -106,7 +106,9 @@ _PATHS = {
     },
     "/recommendations": {
         "post": _operation(
-            "A list for a history in the request; nothing is kept.", bodies.ListAnswer, takes=bodies.HistoryBody
+            "A list for a history in the request; nothing is kept.",
+            bodies.ListAnswer,
+            takes=bodies.HistoryBody,
         )
     },
     "/users/{user}/history": {
@@ -141,14 +143,21 @@ _PATHS = {
             "Items whose titles hold a text, the more popular first.",
             bodies.ItemsAnswer,
             parameters=[
-                _query("query", "The text; without one, any item.", {"type": "string", "maxLength": _LIMITS.id_length}),
+                _query(
+                    "query",
+                    "The text; without one, any item.",
+                    {"type": "string", "maxLength": _LIMITS.id_length},
+                ),
                 _count("limit", 20, _LIMITS.k, "How many items."),
             ],
         )
     },
     "/model/reload": {
         "post": _operation(
-            "Serve the model that the run's folder has now; the old one serves meanwhile.", bodies.ModelAnswer, 409, 422
+            "Serve the model that the run's folder has now; the old one serves meanwhile.",
+            bodies.ModelAnswer,
+            409,
+            422,
         )
     },
     "/health": {"get": _operation("Whether the process lives.", bodies.StatusAnswer, 503, open_to_all=True)},
@@ -160,8 +169,20 @@ _PATHS = {
 def document() -> dict[str, Any]:
     """The document, OpenAPI 3.1."""
     kinds = (
-        *(bodies.EventsBody, bodies.HistoryBody, bodies.EventsAnswer, bodies.ListAnswer, bodies.UserListAnswer),
-        *(bodies.HistoryAnswer, bodies.ItemsAnswer, bodies.DeletedAnswer, bodies.ModelAnswer, bodies.StatusAnswer),
+        *(
+            bodies.EventsBody,
+            bodies.HistoryBody,
+            bodies.EventsAnswer,
+            bodies.ListAnswer,
+            bodies.UserListAnswer,
+        ),
+        *(
+            bodies.HistoryAnswer,
+            bodies.ItemsAnswer,
+            bodies.DeletedAnswer,
+            bodies.ModelAnswer,
+            bodies.StatusAnswer,
+        ),
         *(bodies.ExplanationAnswer, bodies.UsersAnswer, bodies.ErrorAnswer),
     )
     _, schemas = msgspec.json.schema_components(kinds, ref_template=_SCHEMAS + "{name}")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
@@ -24,7 +24,9 @@ class Reader:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._reading = 0
-        self._decoders = {kind: msgspec.json.Decoder(kind) for kind in (EventsBody, HistoryBody)}
+        self._decoders: dict[type, msgspec.json.Decoder[Any]] = {
+            kind: msgspec.json.Decoder(kind) for kind in (EventsBody, HistoryBody)
+        }
 
     async def body(self, request: Request, kind: type[Body]) -> Body:
         """The body as JSON; RefusedError if it is too large, too slow, not JSON, or of another form."""
@@ -68,7 +70,8 @@ class Reader:
 
     def _too_large(self, size: int) -> RefusedError:
         return RefusedError(
-            f"the body has {size:,} bytes or more, expected {self.limits.body:,} at most; send it in parts", 413
+            f"the body has {size:,} bytes or more, expected {self.limits.body:,} at most; send it in parts",
+            413,
         )
 
 

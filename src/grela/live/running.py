@@ -14,7 +14,6 @@ from grela.live.token import read_token
 from grela.live.worker import listen, serve
 from grela.recommender import Recommender
 from grela.store.opening import open_store
-from grela.store.sqlite import SqliteStore
 
 try:
     import fcntl

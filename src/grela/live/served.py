@@ -84,7 +84,9 @@ class Served:
 
     def timed(self, dense: list[int], times: list[int | float]) -> Events:
         """Dense items and their times, as arrays of the log's types."""
-        return Events(np.array(dense, np.int32), np.array(times, np.int64 if self.clock.whole else np.float64))
+        return Events(
+            np.array(dense, np.int32), np.array(times, np.int64 if self.clock.whole else np.float64)
+        )
 
     def candidates(self, wanted: Wanted) -> Candidates:
         """What may be shown. Items that this model does not know are passed over."""

@@ -1,4 +1,4 @@
-"""One worker as its event loop sees it: jobs go to the engine or to the worker that owns the user, answers come back."""
+"""One worker as its event loop sees it: jobs go to the engine, or to the worker that owns the user."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -125,7 +125,7 @@ class Service:
         return served.fingerprint
 
     async def load_everywhere(self) -> str:
-        """`load_again` at each worker; the fingerprint that all serve then. RefusedError, status 409, where they differ."""
+        """`load_again` at each worker; returns the fingerprint that all serve then; RefusedError if they differ."""
         told = await self._everywhere(LoadAgain(), self.load_again)
         found = {one.fingerprint if isinstance(one, Loaded) else one for one in told}
         if len(found) > 1:
@@ -200,7 +200,7 @@ def _settle(done: Sequence[tuple[asyncio.Future[Answer], Outcome]]) -> None:
     for future, outcome in done:
         if future.done():  # whoever asked went away
             continue
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, RefusedError):
             future.set_exception(outcome)
         else:
             future.set_result(outcome)

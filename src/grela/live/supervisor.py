@@ -112,7 +112,10 @@ class Supervisor:
         del self._workers[number]
         pause = self._pauses[number]
         logger.error(
-            "worker %d has died (exit code %s); it is started again in %.1f s", number, worker.process.exitcode, pause
+            "worker %d has died (exit code %s); it is started again in %.1f s",
+            number,
+            worker.process.exitcode,
+            pause,
         )
         self._due[number] = time.monotonic() + pause
         self._pauses[number] = min(2 * pause, LONGEST_PAUSE)

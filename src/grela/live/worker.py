@@ -137,10 +137,12 @@ async def _answer_others(service: Service, place: Place) -> asyncio.Server:
 
 
 def listen(settings: Settings, *, alone: bool) -> socket.socket:
-    """A socket bound to the service's address, of which several workers have one each; ServiceError if it is not to be had."""
+    """A socket bound to the service's address; workers have one each. ServiceError where it is not to be had."""
     bound = None
     try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
         family, kind, protocol, _, address = found[0]
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
