@@ -99,7 +99,7 @@ class Service:
 
     async def find_users(self, prefix: str, limit: int) -> UsersAnswer:
         """Users whose ids begin with `prefix`, from the log."""
-        return await self._run(_known_users, self._store, prefix, limit)
+        return await self._run(known_users, self._store, prefix, limit)
 
     async def explain(self, user: str, wanted: Wanted) -> ExplanationAnswer:
         """What the user's list owes to what, after all events of the log."""
@@ -188,7 +188,7 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self._beside, function, *arguments)
 
 
-def _known_users(store: Store, prefix: str, limit: int) -> UsersAnswer:
+def known_users(store: Store, prefix: str, limit: int) -> UsersAnswer:
     """The first `limit` by id of the users that begin so, of at most `LOOKED_AT` users."""
     looked_at = list(islice(store.users(), LOOKED_AT + 1))
     found = sorted(user for user in looked_at[:LOOKED_AT] if user.startswith(prefix))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -44,6 +45,15 @@ class Api:
         with urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
+    def refused(self, path: str) -> tuple[int, str]:
+        """The status and the words of a GET that is refused."""
+        try:
+            self.ask("GET", path)
+        except HTTPError as error:
+            with error:
+                return error.code, json.load(error)["error"]
+        raise AssertionError(f"{path} is answered")
+
     def add(self, user: str, *items: int, times: list[str] | None = None) -> None:
         given = times or [None] * len(items)
         events = [{"user": user, "item": item, "time": time} for item, time in zip(items, given, strict=True)]
@@ -57,7 +67,7 @@ class Api:
 def shop_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on the made-up shop, some of its titles hostile."""
     run = tmp_path_factory.mktemp("shop") / "run"
-    Recommender.fit(log(users=60, length=20), config=config_from(SETTINGS), titles=TITLES | HOSTILE, out=run)
+    Recommender.fit(log(users=60, length=40), config=config_from(SETTINGS), titles=TITLES | HOSTILE, out=run)
     return run
 
 

@@ -53,9 +53,9 @@ def log(*, users: int, length: int, seed: int = 0) -> pl.DataFrame:
 
 def _next(rng: np.random.Generator, kinds: np.ndarray, seen: list[int]) -> int:
     chance = rng.random()
-    if seen and seen[-1] % PARTS < PARTS - 1 and chance < 0.6:
+    if seen and seen[-1] % PARTS < PARTS - 1 and chance < 0.7:
         return seen[-1] + 1
-    if len(seen) > 5 and chance < 0.7:
+    if len(seen) > 5 and chance < 0.75:
         return int(rng.choice(seen))
     if chance < 0.95:
         return int(rng.choice(kinds)) * OF_A_KIND + PARTS * int(rng.integers(PARTS))

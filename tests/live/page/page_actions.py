@@ -24,6 +24,11 @@ def listed(page: Page) -> list[str]:
     return page.locator("#list button").all_inner_texts()
 
 
+def listed_items(page: Page) -> list[str]:
+    """The items in the list, by id."""
+    return page.locator("#list button").evaluate_all("rows => rows.map(row => row.dataset.item)")
+
+
 def past(page: Page) -> list[str]:
     """The titles of the timeline, newest first."""
     return page.locator(".timeline .title").all_inner_texts()

@@ -24,7 +24,7 @@ def test_what_the_service_refuses_is_shown_in_its_words(look: Open, service: Api
     page.keyboard.press("Enter")
     expect(page.locator("#problem p")).to_have_text(said)
     assert service.history("refused") == []
-    page.click("text=Try again")
+    page.get_by_role("button", name="Try again").click()
     expect(page.locator(".timeline li")).to_have_count(1)
     expect(page.locator("#problem")).to_be_hidden()
 
@@ -34,7 +34,7 @@ def test_a_refusal_of_the_real_service_is_shown(look: Open) -> None:
     page.fill("#user", "x" * 300)
     page.keyboard.press("Enter")
     expect(page.locator("#problem p")).to_contain_text("300 characters, expected 1 to 256")
-    page.click("#problem >> text=Close")
+    page.get_by_role("button", name="Close").click()
     expect(page.locator("#problem")).to_be_hidden()
 
 
@@ -52,7 +52,7 @@ def test_an_event_whose_answer_was_lost_counts_once(look: Open, service: Api) ->
     page.keyboard.press("Enter")
     expect(page.locator("#problem p")).to_contain_text("The service cannot be reached")
     assert len(service.history("lost")) == 1
-    page.click("text=Try again")
+    page.get_by_role("button", name="Try again").click()
     settled(page)
     assert past(page) == [title(ORBIT)]
     assert len(service.history("lost")) == 1

@@ -22,6 +22,7 @@ const timeline = new Timeline((limit) => guarded(() => refreshHistory(limit), ()
 let user = null;
 let shownEvents = Timeline.page;
 let sending = Promise.resolve(); // events go out one after the other, however fast they are picked
+let waiting = 0; // of them
 
 for (const node of document.querySelectorAll("[data-words]")) node.textContent = words(node.dataset.words);
 for (const node of document.querySelectorAll("[data-placeholder]")) node.placeholder = words(node.dataset.placeholder);
@@ -130,26 +131,27 @@ function add(item) {
   const asked = user;
   const event = { user: asked, item: String(item.item), id: randomText(16) };
   const send = () => {
-    sending = sending.then(() => guarded(() => sent(event, item), send));
+    count(1);
+    sending = sending.then(() => guarded(() => sent(event, item), send)).finally(() => count(-1));
     return sending;
   };
   send();
 }
 
+function count(more) {
+  waiting += more;
+  list.busy = waiting > 0;
+}
+
 async function sent(event, item) {
   if (event.user !== user) return;
-  list.busy = true;
-  try {
-    const answer = await service.add(event, choice());
-    latency.add(answer);
-    if (event.user !== user) return;
-    const [recommended] = Object.values(answer.data.recommendations);
-    const moved = showList(recommended, false);
-    tell(`${WORDS.list.added(nameOf(item))} ${moved}`);
-    await Promise.all([explain(), refreshHistory(shownEvents)]);
-  } finally {
-    list.busy = false;
-  }
+  const answer = await service.add(event, choice());
+  latency.add(answer);
+  if (event.user !== user) return;
+  const [recommended] = Object.values(answer.data.recommendations);
+  const moved = showList(recommended, false);
+  tell(`${WORDS.list.added(nameOf(item))} ${moved}`);
+  await Promise.all([explain(), refreshHistory(shownEvents)]);
 }
 
 async function removeUser() {

@@ -48,6 +48,8 @@ export class Combobox {
     this.#list.hidden = true;
     this.#input.setAttribute("aria-expanded", "false");
     this.#activate(-1);
+    this.#options = [];
+    this.#list.replaceChildren();
   }
 
   #later() {
