@@ -148,7 +148,7 @@ def test_what_moved_the_list_is_what_the_service_says(look: Open, service: Api) 
     for layer, text in zip(said["layers"], page.locator(".layers .unseen").all_inner_texts(), strict=True):
         long = round(100 * layer["long_term"])
         assert text == (
-            f"Layer {layer['layer']}: {long} % long-term attention, {100 - long} % short-term branch; "
+            f"Layer {layer['layer']}: {long}\u00a0% long-term attention, {100 - long}\u00a0% short-term branch; "
             f"gate open by {layer['gate']:.2f} on average."
         )
     assert [row["item"] for row in said["items"]] == listed_items(page)

@@ -115,25 +115,26 @@ export const WORDS = {
     title: "What moved the list",
     waiting: "Add an event to see what the model makes of it.",
     mostly: (percent, layers) =>
-      `At the last event, ${percent} % of what passed the gates came from the long-term attention over the whole ` +
-      `history and ${100 - percent} % from the short-term branch over the last few events ` +
+      `At the last event, ${percent}\u00a0% of what passed the gates came from the long-term attention over the whole ` +
+      `history and ${100 - percent}\u00a0% from the short-term branch over the last few events ` +
       `(mean of ${some(layers, "layer", "layers")}).`,
     without: (long, short, shown) =>
       `Without the long-term attention, ${dropped(long, shown)}; without the short-term branch, ` +
       `${dropped(short, shown)}.`,
     most: (branch, title, ratio) => `${branch} lifts `.concat("\u2068", title, "\u2069", ` most: ${times(ratio)}.`),
     layer: (layer) => `Layer ${layer}`,
-    share: (percent) => `${percent} %`,
+    share: (percent) => `${percent}\u00a0%`,
     gate: "gate",
     gateValue: (open) => open.toFixed(2),
     layerInWords: (layer, long, gate) =>
-      `Layer ${layer}: ${long} % long-term attention, ${100 - long} % short-term branch; ` +
+      `Layer ${layer}: ${long}\u00a0% long-term attention, ${100 - long}\u00a0% short-term branch; ` +
       `gate open by ${gate.toFixed(2)} on average.`,
     silent: "nothing passed the gate",
     howTitle: "How to read this",
     howBranches:
       "Each layer has two branches. The long-term attention sums up the whole history; the short-term branch looks " +
-      "at the last few events only. A bar shows how their energy behind the gate divides at the last event.",
+      "at the last few events only. A bar shows how their energy behind the gate divides at the last event. What the " +
+      "last event itself says goes past both of them.",
     howGate:
       "The gate decides, channel by channel, how much of both goes on to the next layer. Its number is the mean " +
       "absolute value over channels: 0 is shut.",

@@ -55,8 +55,8 @@ function layerRow({ layer, long_term: long, gate }) {
   for (const [kind, share] of [["long", long], ["short", 1 - long]]) {
     const part = element("span", { class: kind });
     part.style.flexGrow = share;
-    // Room for a number is a sixth of the bar.
-    if (share > 1 / 6) part.append(WORDS.why.share(kind === "long" ? percent(long) : 100 - percent(long)));
+    // Room for a number is a fifth of the bar.
+    if (share > 1 / 5) part.append(WORDS.why.share(kind === "long" ? percent(long) : 100 - percent(long)));
     bar.append(part);
   }
   const opened = element(
