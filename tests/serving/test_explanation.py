@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from models.model_cases import ITEMS, arrays, trained_size_model
 from torch import Tensor
 
 from grela.data.histories import HistoryBatch
@@ -17,6 +16,7 @@ from grela.serving.ranking import Candidates
 from grela.serving.scorer import ModelScorer
 from grela.serving.state import Events
 from grela.serving.stepper import TorchStepper
+from models.model_cases import ITEMS, arrays, trained_size_model
 from reference import naive_recgrela
 
 EVERY_ITEM = np.arange(1, ITEMS + 1)
@@ -30,7 +30,12 @@ def made_up_history(length: int) -> Events:
 
 
 def explained(
-    model: RecGRELA, history: Events, *, k: int = ITEMS, allowed: np.ndarray | None = None, filter_seen: bool = False
+    model: RecGRELA,
+    history: Events,
+    *,
+    k: int = ITEMS,
+    allowed: np.ndarray | None = None,
+    filter_seen: bool = False,
 ) -> Explanation:
     """The list of the whole catalogue, in the order of the items, with what is behind it."""
     stepper = TorchStepper(model)
@@ -63,8 +68,10 @@ def read_whole(model: RecGRELA, history: Events, long: int, short: int) -> Tenso
         state = LayerState(
             empty_state(1, model.config.heads, per_head, per_head, like=x), block.attention.empty_tail(normed)
         )
-        (O, L, G), _ = block.attention.branches(normed, model.turns(positions), torch.zeros(1, length), state)
-        x = block.finish(x, Branches(O * keep[0], L * keep[1], G))
+        (attention, local, gate), _ = block.attention.branches(
+            normed, model.turns(positions), torch.zeros(1, length), state
+        )
+        x = block.finish(x, Branches(attention * keep[0], local * keep[1], gate))
     return x[:, -1]
 
 
@@ -119,7 +126,9 @@ def test_shares_of_a_single_event_are_those_of_the_analysis() -> None:
     for ours, theirs in zip(found.layers, expected, strict=True):
         assert ours.layer == theirs.layer
         assert ours.attention + ours.local == pytest.approx(1)
-        assert (ours.attention, ours.gate_open) == pytest.approx((theirs.attention, theirs.gate_open), rel=1e-4)
+        assert (ours.attention, ours.gate_open) == pytest.approx(
+            (theirs.attention, theirs.gate_open), rel=1e-4
+        )
 
 
 def test_a_branch_that_the_model_lacks_changes_nothing() -> None:
@@ -146,7 +155,9 @@ def test_the_bias_of_repeats_is_the_definition_s() -> None:
     history = made_up_history(40)
     parameters = arrays(model)
     expected = [naive_recgrela.raised(parameters, history.items.tolist(), item) for item in EVERY_ITEM]
-    np.testing.assert_allclose([i.repeat_bias for i in by_item(explained(model, history))], expected, atol=1e-6)
+    np.testing.assert_allclose(
+        [i.repeat_bias for i in by_item(explained(model, history))], expected, atol=1e-6
+    )
 
 
 def test_explaining_leaves_the_state_as_it_was() -> None:

@@ -1,4 +1,4 @@
-"""What of a user's list comes from where, from the log: the history up to the last event anew, and that event's readings."""
+"""What of a user's list comes from where: the log up to the last event anew, and that event read three times."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ def explanation(
     """
     if len(history) > longest:
         raise RefusedError(
-            f"the history has {len(history):,} events, expected {longest:,} at most: an explanation reads all of it again"
+            f"the history has {len(history):,} events, expected {longest:,} at most: explaining reads all of it again"
         )
     events = served.known(history)
     if not len(events.items):

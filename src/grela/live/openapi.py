@@ -130,7 +130,11 @@ _PATHS = {
             "Users whose ids begin with a text.",
             bodies.UsersAnswer,
             parameters=[
-                _query("query", "The text; without one, any user.", {"type": "string", "maxLength": _LIMITS.id_length}),
+                _query(
+                    "query",
+                    "The text; without one, any user.",
+                    {"type": "string", "maxLength": _LIMITS.id_length},
+                ),
                 _count("limit", 20, _LIMITS.k, "How many users."),
             ],
         )

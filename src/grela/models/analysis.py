@@ -101,9 +101,7 @@ def branch_shares(
 def branch_energies(branches: Branches) -> Tensor:
     """Sums of squares of L * G and of O * G, and the sum of |G|, over all positions and channels: [3]."""
     attention, local, gate = branches
-    return torch.stack(
-        ((local * gate).square().sum(), (attention * gate).square().sum(), gate.abs().sum())
-    )
+    return torch.stack(((local * gate).square().sum(), (attention * gate).square().sum(), gate.abs().sum()))
 
 
 def shares_of(energies: Tensor, gates: int) -> list[BranchShare]:

@@ -66,9 +66,7 @@ class Explanation:
 
 
 @torch.inference_mode()
-def explain(
-    stepper: Stepper, before: UserState, last: Events, candidates: Candidates, k: int
-) -> Explanation:
+def explain(stepper: Stepper, before: UserState, last: Events, candidates: Candidates, k: int) -> Explanation:
     """Explain the k best candidates after the event `last`, of which there is one, to a user in the state `before`.
 
     Places are counted among the candidates. Cost: two steps, the scores of four histories, and K comparisons of
@@ -84,7 +82,9 @@ def explain(
     ranked_RN = log_RN.where(torch.from_numpy(_shown(after, candidates)).to(log_RN.device), -torch.inf)
     at_K = torch.from_numpy(top.items - 1).to(log_RN.device)
     biases_2K = torch.stack((_item_biases(model), _repeat_biases(model, met)))[:, at_K]
-    columns = zip(top.items.tolist(), top.scores.tolist(), log_RN[:, at_K].T, biases_2K.T.tolist(), strict=True)
+    columns = zip(
+        top.items.tolist(), top.scores.tolist(), log_RN[:, at_K].T, biases_2K.T.tolist(), strict=True
+    )
     items = [
         ExplainedItem(item, score, *_chances(log_R, ranked_RN), *biases)
         for item, score, log_R, biases in columns
@@ -100,10 +100,11 @@ def _shown(user: UserState, candidates: Candidates) -> np.ndarray:
     return shown
 
 
-def _chances(log_R: Tensor, ranked_RN: Tensor) -> list[Chance]:
+def _chances(log_R: Tensor, ranked_RN: Tensor) -> tuple[Chance, Chance, Chance]:
     """One item's chance in each reading."""
-    better_R = (ranked_RN > log_R.unsqueeze(1)).sum(1)
-    return [Chance(log, 1 + better) for log, better in zip(log_R.tolist(), better_R.tolist(), strict=True)]
+    places = (ranked_RN > log_R.unsqueeze(1)).sum(1) + 1
+    every, no_long, no_short = zip(log_R.tolist(), places.tolist(), strict=True)
+    return Chance(*every), Chance(*no_long), Chance(*no_short)
 
 
 @torch.inference_mode()
@@ -117,9 +118,10 @@ def readings(model: RecGRELA, before: State, item: int, gap: int) -> tuple[Tenso
     keep_short[WITHOUT_SHORT_TERM] = 0
     x, turns, energies = model.embed(items, events, None, gaps), model.turns(events), []
     for block, state in zip(model.each_block(), before.layers, strict=True):
-        (O, L, G), _ = block.attention.step_branches(block.attention_norm(x), turns, _expanded(state))
-        energies.append(branch_energies(Branches(O[ALL], L[ALL], G[ALL])))
-        x = block.finish(x, Branches(O * keep_long, L * keep_short, G))
+        branches, _ = block.attention.step_branches(block.attention_norm(x), turns, _expanded(state))
+        energies.append(branch_energies(Branches(*(part[ALL] for part in branches))))
+        attention, local, gate = branches
+        x = block.finish(x, Branches(attention * keep_long, local * keep_short, gate))
     return x, torch.stack(energies)
 
 

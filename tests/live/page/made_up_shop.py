@@ -7,14 +7,38 @@ import numpy as np
 import polars as pl
 
 KINDS = {
-    "sea": (("Salt", "Tidal", "Drowned", "Harbour", "Lantern"), ("Road", "Letters", "Compass", "Choir", "Winter")),
-    "night": (("Velvet", "Midnight", "Hollow", "Paper", "Seventh"), ("Alibi", "Witness", "Inspector", "Stairs", "Verdict")),
-    "space": (("Silent", "Outer", "Copper", "Last", "Falling"), ("Orbit", "Colony", "Signal", "Pilot", "Horizon")),
-    "heart": (("Borrowed", "Sunday", "Crooked", "Second", "Lemon"), ("Kisses", "Wedding", "Garden", "Waltz", "Promise")),
-    "west": (("Dusty", "Crimson", "Two-Mile", "Widow's", "Broken"), ("Saddle", "Creek", "Marshal", "Bounty", "Sunset")),
-    "laugh": (("Grand", "Barely", "Uncle's", "Wrong", "Flying"), ("Butler", "Holiday", "Soup", "Parade", "Neighbours")),
-    "ghost": (("Weeping", "Ivory", "Attic", "Nameless", "Thirteen"), ("Doll", "Manor", "Bells", "Mirror", "Guests")),
-    "child": (("Clockwork", "Marble", "Tiny", "Wandering", "Snow"), ("Fox", "Balloon", "Whale", "Orchestra", "Dragon")),
+    "sea": (
+        ("Salt", "Tidal", "Drowned", "Harbour", "Lantern"),
+        ("Road", "Letters", "Compass", "Choir", "Winter"),
+    ),
+    "night": (
+        ("Velvet", "Midnight", "Hollow", "Paper", "Seventh"),
+        ("Alibi", "Witness", "Inspector", "Stairs", "Verdict"),
+    ),
+    "space": (
+        ("Silent", "Outer", "Copper", "Last", "Falling"),
+        ("Orbit", "Colony", "Signal", "Pilot", "Horizon"),
+    ),
+    "heart": (
+        ("Borrowed", "Sunday", "Crooked", "Second", "Lemon"),
+        ("Kisses", "Wedding", "Garden", "Waltz", "Promise"),
+    ),
+    "west": (
+        ("Dusty", "Crimson", "Two-Mile", "Widow's", "Broken"),
+        ("Saddle", "Creek", "Marshal", "Bounty", "Sunset"),
+    ),
+    "laugh": (
+        ("Grand", "Barely", "Uncle's", "Wrong", "Flying"),
+        ("Butler", "Holiday", "Soup", "Parade", "Neighbours"),
+    ),
+    "ghost": (
+        ("Weeping", "Ivory", "Attic", "Nameless", "Thirteen"),
+        ("Doll", "Manor", "Bells", "Mirror", "Guests"),
+    ),
+    "child": (
+        ("Clockwork", "Marble", "Tiny", "Wandering", "Snow"),
+        ("Fox", "Balloon", "Whale", "Orchestra", "Dragon"),
+    ),
 }
 """Five series a kind, of five parts each: a series is an adjective, its parts follow the nouns."""
 
@@ -43,10 +67,18 @@ def log(*, users: int, length: int, seed: int = 0) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
     rows = []
     for user in range(users):
-        kinds, seen, when = rng.choice(len(KINDS), 2, replace=False), [], datetime(2025, 1, 1, 19) + timedelta(days=int(rng.integers(60)))
+        kinds, seen, when = (
+            rng.choice(len(KINDS), 2, replace=False),
+            [],
+            datetime(2025, 1, 1, 19) + timedelta(days=int(rng.integers(60))),
+        )
         for _ in range(length):
             seen.append(_next(rng, kinds, seen))
-            when += timedelta(minutes=int(rng.integers(80, 130))) if rng.random() < 0.5 else timedelta(days=int(rng.geometric(0.3)))
+            when += (
+                timedelta(minutes=int(rng.integers(80, 130)))
+                if rng.random() < 0.5
+                else timedelta(days=int(rng.geometric(0.3)))
+            )
             rows.append((f"user-{user:03}", FIRST_ITEM + seen[-1], when))
     return pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp"], orient="row")
 

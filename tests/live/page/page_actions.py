@@ -1,8 +1,7 @@
 """What tests do with the page, as its readers would."""
 
-from playwright.sync_api import Page, expect
-
 from made_up_shop import TITLES
+from playwright.sync_api import Page, expect
 
 
 def pick(page: Page, item: int) -> None:

@@ -3,7 +3,7 @@
 from urllib.request import urlopen
 
 import pytest
-from conftest import Api
+from page_service import Api
 
 from grela import Recommender
 from grela.errors import RefusedError
@@ -23,7 +23,9 @@ def test_the_explained_list_is_the_recommended_one(service: Api) -> None:
         recommended = service.ask("GET", f"users/explained/recommendations?{choice}")["recommendations"]
         found = service.ask("GET", f"users/explained/explanation?{choice}")
         assert [one["item"] for one in found["items"]] == [one["item"] for one in recommended]
-        assert [one["score"] for one in found["items"]] == pytest.approx([one["score"] for one in recommended], abs=1e-4)
+        assert [one["score"] for one in found["items"]] == pytest.approx(
+            [one["score"] for one in recommended], abs=1e-4
+        )
         assert [one["chance"]["place"] for one in found["items"]] == list(range(1, len(recommended) + 1))
         assert {"user", "events", "layers", "items"} == set(found)
         assert (found["user"], found["events"]) == ("explained", 4)
@@ -66,7 +68,6 @@ def test_users_are_found_by_prefix(service: Api) -> None:
 
 
 def test_each_answer_says_how_long_the_server_took(service: Api) -> None:
-
 
     with urlopen(service.url + "health", timeout=30) as answer:
         name, duration = answer.headers["Server-Timing"].split(";dur=")

@@ -4,9 +4,9 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: see the extra dev")
 
-from conftest import Api, Open
 from made_up_shop import HOSTILE
 from page_actions import listed, listed_items, past, pick, settled, title
+from page_service import Api, Open
 from playwright.sync_api import expect
 
 ORBIT, COLONY, SIGNAL = 1051, 1052, 1053
@@ -123,7 +123,12 @@ def test_timeline_shows_pauses_and_repeats(look: Open, service: Api) -> None:
     heights = [pauses.nth(row).bounding_box()["height"] for row in range(4)]
     assert heights == sorted(heights, reverse=True)
     assert heights[0] > heights[2]
-    assert [rows.nth(row).locator(".again").all_inner_texts() for row in range(4)] == [["3rd time"], ["2nd time"], [], []]
+    assert [rows.nth(row).locator(".again").all_inner_texts() for row in range(4)] == [
+        ["3rd time"],
+        ["2nd time"],
+        [],
+        [],
+    ]
     assert "Mar 1, 2025" in rows.nth(3).locator("time").inner_text()
     expect(page.locator("#user-facts")).to_have_text("4 events")
 
@@ -176,9 +181,15 @@ def test_the_time_of_each_step_is_shown(look: Open) -> None:
     page = look("timed")
     for item in (ORBIT, COLONY):
         pick(page, item)
-    server, trip = (float(page.locator(f"#latency .{kind} .big").inner_text().split()[0]) for kind in ("server", "trip"))
+    server, trip = (
+        float(page.locator(f"#latency .{kind} .big").inner_text().split()[0]) for kind in ("server", "trip")
+    )
     assert 0 < server < trip
-    assert page.locator("#latency svg").get_attribute("aria-label").startswith("The last 2 steps, in milliseconds.")
+    assert (
+        page.locator("#latency svg")
+        .get_attribute("aria-label")
+        .startswith("The last 2 steps, in milliseconds.")
+    )
     assert page.locator("#latency polyline").count() == 2
 
 

@@ -7,10 +7,11 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: see the extra dev")
 
-from conftest import Api, Open
 from made_up_shop import HOSTILE
 from page_actions import pick
+from page_service import Api, Open
 from playwright.sync_api import Page, expect
+
 from reporting.wcag import contrast
 
 ORBIT, COLONY = 1051, 1052
@@ -51,7 +52,9 @@ def busy_page(look: Open, service: Api, user: str, **options: Any) -> Page:
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_nothing_is_wider_than_the_window(look: Open, service: Api, width: int) -> None:
     page = busy_page(look, service, f"wide-{width}", width=width)
-    scroll, client = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    scroll, client = page.evaluate(
+        "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
     assert scroll <= client
     inside = page.evaluate(
         "[...document.querySelectorAll('main *')].filter(e => e.checkVisibility() && !e.closest('.unseen, svg') &&"
@@ -86,9 +89,9 @@ def test_rows_move_only_where_motion_is_welcome(look: Open, motion: str) -> None
     for item in (ORBIT, COLONY):
         pick(page, item)
     assert (page.evaluate("window.animations") > 0) == (motion == "no-preference")
-    assert page.evaluate("getComputedStyle(document.querySelector('.track'), '::after').transitionDuration") == (
-        "0s" if motion == "reduce" else "0.15s"
-    )
+    assert page.evaluate(
+        "getComputedStyle(document.querySelector('.track'), '::after').transitionDuration"
+    ) == ("0s" if motion == "reduce" else "0.15s")
 
 
 def test_the_keyboard_goes_through_the_page_in_its_order(look: Open, service: Api) -> None:
@@ -100,7 +103,18 @@ def test_the_keyboard_goes_through_the_page_in_its_order(look: Open, service: Ap
         page.keyboard.press("Tab")
         order.append(page.evaluate(FOCUSED))
     rows = page.locator("#list button").all_inner_texts()
-    expected = ["skip", "user", "Open", "new-user", "delete", "search", "filter-seen", *rows, "How to read this", "timeline"]
+    expected = [
+        "skip",
+        "user",
+        "Open",
+        "new-user",
+        "delete",
+        "search",
+        "filter-seen",
+        *rows,
+        "How to read this",
+        "timeline",
+    ]
     assert [one for one in order if one][: len(expected)] == expected
 
 

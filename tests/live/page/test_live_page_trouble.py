@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: see the extra dev")
 
-from conftest import Api, Open, serving
 from page_actions import past, pick, settled, title
+from page_service import Api, Open, serving
 from playwright.sync_api import Route, expect
 
 ORBIT, COLONY = 1051, 1052
@@ -63,7 +63,9 @@ def test_a_service_that_is_gone_is_said_to_be_and_found_again(look: Open) -> Non
     page.context.set_offline(True)
     page.focus("#search")
     page.keyboard.type("silent")
-    expect(page.locator("#problem p")).to_contain_text("The service cannot be reached. Check that it is running")
+    expect(page.locator("#problem p")).to_contain_text(
+        "The service cannot be reached. Check that it is running"
+    )
     page.context.set_offline(False)
     page.fill("#search", "")
     pick(page, COLONY)
@@ -92,7 +94,9 @@ def test_a_history_too_long_to_be_explained_still_has_its_list(look: Open) -> No
     assert page.locator("#list li").count() == 10
 
 
-def test_a_token_is_asked_for_once_and_kept_in_memory_alone(look: Open, shop_run: Path, tmp_path: Path) -> None:
+def test_a_token_is_asked_for_once_and_kept_in_memory_alone(
+    look: Open, shop_run: Path, tmp_path: Path
+) -> None:
     token = "a-token-of-thirty-two-characters-or-more"
     for api in serving(shop_run, tmp_path, GRELA_TOKEN=token):
         page = look(url=api.url, wrong=(FAILED,))

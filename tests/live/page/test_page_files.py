@@ -4,10 +4,10 @@ import re
 from urllib.request import urlopen
 
 import pytest
-from conftest import Api
-from reporting.parsed_page import Page
+from page_service import Api
 
 from grela.live.page import POLICY, page_files
+from reporting.parsed_page import Page
 
 HTML = page_files()["/"].body.decode()
 SCRIPTS = {path: file.body.decode() for path, file in page_files().items() if path.endswith(".js")}
@@ -29,7 +29,9 @@ def test_nothing_is_inline_so_that_a_strict_policy_holds() -> None:
         assert tag != "script" or "src" in attributes
         assert not [name for name in attributes if name == "style" or name.startswith("on")]
     for text in SCRIPTS.values():
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text)
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text
+        )
         assert not re.search(r"localStorage|sessionStorage|document\.cookie", text)
 
 
@@ -46,7 +48,11 @@ def test_words_are_in_one_file() -> None:
     for _, attributes in page.tags:
         for name in ("data-words", "data-placeholder", "data-label"):
             if name in attributes:
-                group, word = (attributes[name] or "").rsplit(".", 1) if "." in (attributes[name] or "") else ("", attributes[name])
+                group, word = (
+                    (attributes[name] or "").rsplit(".", 1)
+                    if "." in (attributes[name] or "")
+                    else ("", attributes[name])
+                )
                 assert re.search(rf"^  {group}: {{$" if group else rf"^  {word}: ", strings, re.MULTILINE)
                 assert re.search(rf"^ +{word}:", strings, re.MULTILINE), attributes[name]
     used = {name for text in SCRIPTS.values() for name in re.findall(r"WORDS((?:\.\w+)+)", text)}
@@ -62,7 +68,9 @@ def test_every_id_that_scripts_look_for_is_in_the_page() -> None:
     asked = {name for text in SCRIPTS.values() for name in re.findall(r'byId\("([\w-]+)"\)', text)}
     assert asked <= set(ids)
     referred = {
-        one for _, a in Page(HTML).tags for n in ("for", "aria-labelledby", "aria-describedby", "aria-controls")
+        one
+        for _, a in Page(HTML).tags
+        for n in ("for", "aria-labelledby", "aria-describedby", "aria-controls")
         for one in (a.get(n) or "").split()
     }
     assert referred <= set(ids)
