@@ -105,8 +105,7 @@ class Cycle:
                 followed[user] = Followed(empty(), START, saved=True)
             else:
                 followed[user] = self._stored(user, stored)
-        tails = self.store.append([Append(user, (), followed[user].position) for user in users])
-        self._fold([(user, followed[user], done.tail) for user, done in zip(users, tails, strict=True)])
+        self._fold([(user, one, self.store.read(user, one.position)) for user, one in followed.items()])
         return followed
 
     def _stored(self, user: str, stored: StoredState) -> Followed:

@@ -152,12 +152,16 @@ class Service:
         return self._engine.running
 
     async def close(self) -> None:
-        """Serve what waits, save states, let go of the store."""
-        await asyncio.get_running_loop().run_in_executor(None, self._engine.stop)
-        self._beside.shutdown()
+        """`stop`, beside the loop, which meanwhile hands out the last answers."""
+        await asyncio.get_running_loop().run_in_executor(None, self.stop)
         for link in self._links:
             if link is not None:
                 link.close()
+
+    def stop(self) -> None:
+        """Serve what waits, save states, let go of the store."""
+        self._engine.stop()
+        self._beside.shutdown()
         self._store.close()
 
     async def _at(self, number: int, job: Job) -> Answer:
