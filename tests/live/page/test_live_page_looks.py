@@ -49,7 +49,7 @@ def busy_page(look: Open, service: Api, user: str, **options: Any) -> Page:
     return page
 
 
-@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+@pytest.mark.parametrize("width", [320, 390, 768, 1280, 1440])
 def test_nothing_is_wider_than_the_window(look: Open, service: Api, width: int) -> None:
     page = busy_page(look, service, f"wide-{width}", width=width)
     scroll, client = page.evaluate(
