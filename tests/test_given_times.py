@@ -40,7 +40,7 @@ def test_the_time_of_an_unknown_item_is_skipped_with_it():
         ([[0, True], None], "entry 0 of times, place 1, is True, expected a finite number"),
         ([[0, float("nan")], None], "entry 0 of times, place 1, is nan, expected a finite number"),
         ([[0, float("inf")], None], "entry 0 of times, place 1, is inf, expected a finite number"),
-        ([[0, 2**62], None], "entry 0 of times has a time beyond"),
+        ([[0, 2**62], None], "entry 0 of times, place 1, has a time beyond"),
         ([[0, "2024-05-01"], None], "is '2024-05-01', but this log's times are plain numbers"),
     ],
 )

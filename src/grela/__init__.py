@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from grela.evaluation.evaluation import Evaluation, compare
     from grela.evaluation.scorer import Scorer
     from grela.models.recgrela import RecGRELA, RecGRELAConfig
-    from grela.recommender import Recommendation, Recommended, Recommender
+    from grela.recommender import Recommender
+    from grela.serving.recommendation import Recommendation, Recommended
     from grela.training.config import TrainingConfig
 
 _HOME = {
@@ -28,8 +29,8 @@ _HOME = {
     "Preparation": "grela.data.preparation",
     "RecGRELA": "grela.models.recgrela",
     "RecGRELAConfig": "grela.models.recgrela",
-    "Recommendation": "grela.recommender",
-    "Recommended": "grela.recommender",
+    "Recommendation": "grela.serving.recommendation",
+    "Recommended": "grela.serving.recommendation",
     "Recommender": "grela.recommender",
     "Scorer": "grela.evaluation.scorer",
     "SplitConfig": "grela.configuration",

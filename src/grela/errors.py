@@ -12,8 +12,11 @@
     │   └── CheckpointError          a checkpoint cannot be written or read
     ├── TrainingError                training cannot go on: its loss is no longer a number
     ├── ModelError                   weights do not fit the model
+    ├── StateError                   a stored state is damaged, or of another model or format
     ├── KernelError                  the compiled kernels cannot be had on this machine, or for this model
     ├── RequestError                 a recommendation was asked for that cannot be given
+    │   └── RefusedError             the service refuses a request (has the status of its answer)
+    ├── ServiceError                 the service cannot start, or cannot be reached
     ├── EventError                   a live event cannot be logged: no text, no time
     └── StoreError                   the store of live events cannot be opened, read or written
 
@@ -69,6 +72,10 @@ class ModelError(GrelaError):
     """Weights do not fit the model."""
 
 
+class StateError(GrelaError):
+    """A stored state is damaged, or of another model or format."""
+
+
 class KernelError(GrelaError):
     """The compiled kernels cannot be had on this machine, or for this model."""
 
@@ -83,3 +90,15 @@ class EventError(GrelaError):
 
 class StoreError(GrelaError):
     """The store of live events cannot be opened, read or written."""
+
+
+class RefusedError(RequestError):
+    """The service refuses a request; `status` is that of its answer: 4xx, or 503 where it cannot take more now."""
+
+    def __init__(self, message: str, status: int = 422) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ServiceError(GrelaError):
+    """The service cannot start, or cannot be reached."""

@@ -1,7 +1,8 @@
 """The facade: fit on a log of events, evaluate, recommend, save and load."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,43 +20,22 @@ from grela.evaluation.evaluate import evaluate
 from grela.evaluation.evaluation import Evaluation
 from grela.evaluation.popularity import Popularity
 from grela.fitting import must_be_trainable, must_have_kernels, pick_device, sized, train
-from grela.models.forms import TORCH, choose_form
+from grela.models.forms import TORCH, Kernels, choose_form
 from grela.models.io import DESCRIPTION, load_model, save_model
 from grela.models.recgrela import RecGRELA
 from grela.results import evaluation_json, write_results
 from grela.run_data import read_data, write_data
 from grela.run_folder import RunFacts
+from grela.serving.compiled_stepper import choose_stepper
 from grela.serving.parquet import write_lists
 from grela.serving.ranking import TopList, blocks, recommend
-from grela.serving.request import History, Times, asked, candidates, checked_k, dense_users
+from grela.serving.recommendation import Recommendation, shown
+from grela.serving.request import History, Times, asked, candidates, checked_k, dense_users, known_user
 from grela.serving.scorer import ModelScorer
+from grela.serving.session import Session, Shop
 from grela.training.checkpoint import remove_checkpoints
 from grela.training.listener import Listener, Silence
 from grela.training.loop import METRICS, write_metrics
-
-
-@dataclass(frozen=True)
-class Recommended:
-    """One recommended item: its raw id, its title where there is one, and the model's score."""
-
-    item: RawId
-    title: str | None
-    score: float
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """What is recommended to one user or history, best first.
-
-    user: the raw id, or None for a history given as items
-    unknown: items of the given history that are not in the catalogue and were skipped
-    cold_start: nothing of the history is known, so the most popular items are recommended
-    """
-
-    user: RawId | None
-    items: list[Recommended]
-    unknown: list[RawId]
-    cold_start: bool
 
 
 class Recommender:
@@ -204,11 +184,29 @@ class Recommender:
             batch = HistoryBatch.of(request.histories[part], request.times[part])
             tops += recommend(self.scorer, self._fallback, batch, chosen, k)
         return [
-            Recommendation(user, self._shown(top), unknown, cold_start=not len(history))
+            Recommendation(
+                user, shown(top, histories.catalogue, self.titles), unknown, cold_start=not len(history)
+            )
             for user, top, unknown, history in zip(
                 request.users, tops, request.unknown, request.histories, strict=True
             )
         ]
+
+    def session(self, user: RawId) -> Session:
+        """A session of one user, to be continued event by event: a known user's history, or an empty one for a new id.
+
+        What is added to a session is in no other and is not saved. Raises ConfigError for a bidirectional model,
+        RequestError for what is no id.
+        """
+        histories = self.split.histories
+        dense, raw = known_user(user, histories)
+        if dense is None:
+            return Session(self._shop, raw, self._shop.stepper.empty())
+        one = np.array([dense])
+        h = histories
+        history = HistoryBatch(h.items, h.times, h.offsets[one], h.offsets[one + 1])
+        (state,) = self._shop.stepper.rebuild(history)
+        return Session(self._shop, raw, state)
 
     def recommend_to_parquet(
         self,
@@ -272,6 +270,18 @@ class Recommender:
             raise RunError(f"{folder / METRICS} has no epochs; restore it or fit again")
         return cls(model.to(pick_device(device)), split, facts, titles=titles, epochs=epochs)
 
+    @cached_property
+    def _shop(self) -> Shop:
+        """What sessions share."""
+        kernels: Kernels = "torch" if self.facts.config.training.kernels == "torch" else "auto"
+        return Shop(
+            choose_stepper(self.model, kernels, compile_now=False),
+            self.split.histories,
+            self.titles,
+            self._fallback,
+            self._filters(None),
+        )
+
     @property
     def _fallback(self) -> np.ndarray:
         return self.train_counts[1:].astype(np.float32)
@@ -284,13 +294,6 @@ class Recommender:
         if part not in ("test", "valid"):
             raise RequestError(f"no part {part!r} of the split, expected 'test' or 'valid'")
         return self.split.cases(part)
-
-    def _shown(self, top: TopList) -> list[Recommended]:
-        raws = self.split.histories.catalogue.decode(top.items)
-        return [
-            Recommended(raw, self.titles.get(raw), float(score))
-            for raw, score in zip(raws, top.scores, strict=True)
-        ]
 
 
 def _of_catalogue(titles: Mapping[RawId, str], split: Split) -> dict[RawId, str]:

@@ -17,6 +17,7 @@ from grela.cli.evaluate import evaluate
 from grela.cli.fit import fit
 from grela.cli.inspect import inspect
 from grela.cli.recommend import recommend
+from grela.cli.serve import serve
 from grela.errors import GrelaError
 
 
@@ -31,7 +32,7 @@ def cli() -> None:
     """
 
 
-for command in (fit, evaluate, recommend, compare, ablate, data, convert, inspect):
+for command in (fit, evaluate, recommend, serve, compare, ablate, data, convert, inspect):
     cli.add_command(command)
 
 

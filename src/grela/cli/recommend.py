@@ -11,7 +11,7 @@ import click
 from grela.cli.source import number_or_text
 
 if TYPE_CHECKING:
-    from grela.recommender import Recommendation
+    from grela.serving.recommendation import Recommendation
 
 
 @click.command(short_help="Recommend to users of a run, or to any history.")

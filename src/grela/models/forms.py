@@ -60,7 +60,7 @@ def choose_form(
     device = model.embedding.weight.device
     if device.type != "cpu" and kernels == "auto":
         return TORCH
-    no_kernels = _why_no_kernels(device, compile_now=compile_now or kernels == "compiled")
+    no_kernels = why_no_kernels(device, compile_now=compile_now or kernels == "compiled")
     why_not = no_kernels
     if why_not is None and isinstance(model, RecGRELA):
         why_not = unsupported(model.each_block()[0])
@@ -94,7 +94,8 @@ def _triton(model: RecGRELA) -> ChosenForm:
     )
 
 
-def _why_no_kernels(device: torch.device, *, compile_now: bool) -> str | None:
+def why_no_kernels(device: torch.device, *, compile_now: bool) -> str | None:
+    """Why the compiled kernels cannot be had on `device`; None if they can."""
     if device.type != "cpu":
         return f"they are for the CPU, and the model is on {device}"
     try:

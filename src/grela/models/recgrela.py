@@ -33,7 +33,7 @@ from grela.ops.linear_attention import EPS, empty_state
 from grela.ops.losses.targets import SeenItems
 from grela.ops.packing import Packing
 from grela.ops.repeats import Met, met_before
-from grela.ops.rotary import rotation
+from grela.ops.rotary import paces, rotation
 
 # B batch, T time, D width, N items, M layers
 
@@ -238,6 +238,10 @@ class RecGRELA(nn.Module):
             if seen is None:
                 raise ConfigError("this model has a bias for items of the history: say what was seen")
             met = met_before(seen, 0, len(hidden), self.config.num_items).to(hidden.device)
+        return self.scores_with(hidden, met)
+
+    def scores_with(self, hidden: Tensor, met: Met | None) -> Tensor:
+        """`scores`, given what each history has met; a model without `repeats` does not look at it."""
         if self.next_gap is None:
             return self._logits(hidden, met)
         total = torch.full((), -torch.inf, device=hidden.device)
@@ -313,6 +317,11 @@ class RecGRELA(nn.Module):
             return rotation(positions, c.width, dtype=dtype)
         of_a_head = rotation(positions, c.width // c.heads, dtype=dtype)
         return torch.cat([of_a_head] * c.heads, -1)
+
+    def paces(self) -> Tensor:
+        """By what angle each pair of channels turns from one event to the next, float64 [D/2]; see `turns`."""
+        c = self.config
+        return paces(c.width // c.heads).repeat(c.heads) if c.rotation_per_head else paces(c.width)
 
     def _must_be(self, form: str) -> None:
         if self.config.form != form:

@@ -32,3 +32,11 @@ def gap_buckets(times: np.ndarray, starts: np.ndarray) -> np.ndarray:
     half_octaves = np.floor(2 * np.log2(apart[positive]))
     buckets[positive] = 2 - _LEAST + np.clip(half_octaves, _LEAST, _MOST).astype(np.int64)
     return buckets
+
+
+def gap_bucket(before: int | float, time: int | float) -> int:
+    """`gap_buckets` of one gap between known times."""
+    apart = time - before
+    if apart <= 0:
+        return TIED
+    return 2 - _LEAST + min(max(int(np.floor(2 * np.log2(apart))), _LEAST), _MOST)

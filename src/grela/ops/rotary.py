@@ -24,9 +24,13 @@ def rotation(
     return _turns(positions, width, base).to(dtype)
 
 
+def paces(width: int, *, base: float = 10_000.0, device: torch.device | None = None) -> Tensor:
+    """By what angle each pair turns from one position to the next, float64 [D/2]."""
+    return base ** (-torch.arange(0, width, 2, dtype=torch.float64, device=device) / width)
+
+
 def _turns(positions: Tensor, width: int, base: float) -> Tensor:
-    pairs = torch.arange(0, width, 2, dtype=torch.float64, device=positions.device)
-    angles = positions.to(torch.float64).unsqueeze(-1) * base ** (-pairs / width)
+    angles = positions.to(torch.float64).unsqueeze(-1) * paces(width, base=base, device=positions.device)
     return torch.polar(torch.ones_like(angles), angles)
 
 

@@ -55,14 +55,15 @@ def recommend(
     scores_BN = scorer.scores(batch)
     cold = np.flatnonzero(batch.lengths == 0)
     scores_BN[cold] = fallback
-    return [_top(scores_BN[b], batch[b], candidates, k) for b in range(len(batch))]
+    return [top_list(scores_BN[b], batch[b], candidates, k) for b in range(len(batch))]
 
 
-def _top(scores_N: np.ndarray, history: np.ndarray, candidates: Candidates, k: int) -> TopList:
+def top_list(scores_N: np.ndarray, seen: np.ndarray, candidates: Candidates, k: int) -> TopList:
+    """The k best candidates by scores [N], ties as in `recommend`; seen: dense items to leave out if that is asked."""
     shown = candidates.allowed
     if candidates.filter_seen:
         shown = shown.copy()
-        shown[history - 1] = False
+        shown[seen - 1] = False
     places = np.flatnonzero(shown)
     chosen = places[top_items(scores_N[places], k) - 1]
     return TopList(chosen + 1, scores_N[chosen])

@@ -85,12 +85,22 @@ def dense_users(users: Iterable[RawId], known: Histories) -> np.ndarray:
     return dense
 
 
+def known_user(user: RawId, known: Histories) -> tuple[int | None, RawId]:
+    """A user's dense id, None for one who was not in the fit; and the raw id as the log would have it.
+
+    RequestError for what is no id.
+    """
+    (raw,) = _raw_ids([user], "user", "users")
+    dense = int(known.users.encode([raw])[0])
+    return (None, raw) if dense == known.users.unknown else (dense, known.users.decode([dense])[0])
+
+
 def candidates(
     known: Histories, allow: Iterable[RawId] | None, exclude: Iterable[RawId], *, filter_seen: bool
 ) -> Candidates:
     """What may be recommended, from raw items; RequestError for one that is not in the catalogue."""
-    chosen = None if allow is None else _dense_items(allow, "allow", known)
-    left_out = _dense_items(exclude, "exclude", known)
+    chosen = None if allow is None else known_items(allow, "allow", known)
+    left_out = known_items(exclude, "exclude", known)
     return Candidates.of(known.num_items, chosen, left_out, filter_seen=filter_seen)
 
 
@@ -111,31 +121,42 @@ def _history(items: Any, known: Histories, where: str) -> tuple[np.ndarray, list
     return dense, unknown
 
 
+def event_time(value: Any, where: str, known: Histories) -> int | float:
+    """One time as the log has them: of its type, in its unit; RequestError where it is none."""
+    try:
+        number = instant(value, where, known.time_unit)
+    except ConfigError as error:
+        raise RequestError(str(error)) from error
+    except OverflowError as error:
+        raise RequestError(
+            f"{where} is too large a number, expected a time in the unit of the log"
+        ) from error
+    if known.times.dtype.kind != "i":
+        return float(number)
+    if not -(2**62) < number < 2**62:
+        raise RequestError(f"{where} has a time beyond +-2^62, expected times in the unit of the log")
+    return int(number)
+
+
 def _times(values: Any, count: int, known: Histories, where: str) -> np.ndarray:
     """The times of `count` events as the log has them, in order."""
-    whole = known.times.dtype.kind == "i"
+    dtype = known.times.dtype
     if values is None:
-        return np.full(count, NO_TIME if whole else np.nan, known.times.dtype)
+        return np.full(count, NO_TIME if dtype.kind == "i" else np.nan, dtype)
     listed = _listed(values, where, "times, oldest first")
     if len(listed) != count:
         raise RequestError(f"{where} has {len(listed)} times for {count} items, expected one for each")
-    try:
-        numbers = [
-            instant(value, f"{where}, place {at},", known.time_unit) for at, value in enumerate(listed)
-        ]
-    except ConfigError as error:
-        raise RequestError(str(error)) from error
+    numbers = [event_time(value, f"{where}, place {at},", known) for at, value in enumerate(listed)]
     for at, (before, after) in enumerate(pairwise(numbers), 1):
         if after < before:
             raise RequestError(
                 f"{where} goes back at place {at}, from {before} to {after}: give the oldest first"
             )
-    if whole and any(not -(2**62) < number < 2**62 for number in numbers):
-        raise RequestError(f"{where} has a time beyond +-2^62, expected times in the unit of the log")
-    return np.array([int(number) if whole else number for number in numbers], known.times.dtype)
+    return np.array(numbers, dtype)
 
 
-def _dense_items(items: Iterable[RawId], name: str, known: Histories) -> np.ndarray:
+def known_items(items: Iterable[RawId], name: str, known: Histories) -> np.ndarray:
+    """Dense ids of raw items, int64; RequestError for one that is not in the catalogue."""
     raws = _raw_ids(items, name, "items")
     dense = known.catalogue.encode(raws)
     missing = [
