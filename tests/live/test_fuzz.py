@@ -1,4 +1,4 @@
-"""Requests made from the OpenAPI document, right ones and wrong ones: none ends in a 5xx or in what is not documented."""
+"""Requests made from the OpenAPI document, right and wrong ones: no 5xx, and nothing that is not documented."""
 
 import pytest
 import schemathesis

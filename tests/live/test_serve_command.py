@@ -19,7 +19,9 @@ from grela.cli.main import run
         (["--store", "nowhere/events.sqlite"], {}, "cannot write nowhere/events.sqlite-serving"),
     ],
 )
-def test_what_cannot_be_served_is_said(saved_run, tmp_path, monkeypatch, capsys, arguments, environment, message):
+def test_what_cannot_be_served_is_said(
+    saved_run, tmp_path, monkeypatch, capsys, arguments, environment, message
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GRELA_TOKEN", raising=False)
     for name, value in environment.items():

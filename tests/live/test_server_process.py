@@ -1,18 +1,26 @@
-"""A real server: killed under load it forgets nothing and doubles nothing; it is changed under load, and ends in order."""
+"""A real server: killed under load it forgets and doubles nothing; changed under load; ended in order."""
 
+import copy
 import json
+import os
 import random
 import shutil
+import signal
+import subprocess
 import threading
 import urllib.request
 from dataclasses import dataclass, field
+from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
-from live_cases import ITEMS, USERS, Server, serving, start, wait_for
+import torch
+from live_cases import ITEMS, USERS, Forked, Server, serving, start, wait_for
 
 from fit_cases import fitted, history_of, times_of
 from grela.errors import RefusedError, ServiceError
+from grela.live.client import Client
 
 WRITERS, PAUSE = 3, 0.4
 
@@ -38,15 +46,14 @@ class Writer(threading.Thread):
 
     def run(self) -> None:
         rng, time = random.Random(self.number), 1_800_000_000
-        from grela.live.client import Client
-
         with Client(self.url, patience=120) as client:
             while not self.stop.is_set():
                 time += rng.choice((0, 7, 3_600))
                 late = rng.random() < 0.05
                 users = rng.sample(USERS[self.number :: WRITERS], rng.choice((1, 1, 1, 3)))
                 events = [
-                    {"user": user, "item": rng.choice(ITEMS), "time": time - late * 100_000_000} for user in users
+                    {"user": user, "item": rng.choice(ITEMS), "time": time - late * 100_000_000}
+                    for user in users
                 ]
                 try:
                     client.send(events, {"k": 5} if rng.random() < 0.5 else None)
@@ -75,7 +82,7 @@ def ended(writers: list[Writer]) -> dict[str, list[tuple[str, int]]]:
     return {user: events for writer in writers for user, events in writer.acknowledged.items()}
 
 
-def check_every_user(server: Server, acknowledged: dict[str, list[tuple[str, int]]]) -> None:
+def check_every_user(server: Server | Forked, acknowledged: dict[str, list[tuple[str, int]]]) -> None:
     """Histories are the run's and what was acknowledged since, and lists those of a recompute from these."""
     with server.client() as client:
         for user in USERS:
@@ -91,26 +98,31 @@ def check_every_user(server: Server, acknowledged: dict[str, list[tuple[str, int
             np.testing.assert_allclose([got[i] for i in scores], list(scores.values()), rtol=1e-3, atol=1e-3)
 
 
-def kill_often(run, tmp_path, kills: int, *arguments: object) -> None:
-    store, rng = tmp_path / "events.sqlite", random.Random(kills)
-    server = start(run, "--store", store, "--port", 0, *arguments)
-    port = server.url.rpartition(":")[2]
+def kill_often(run, tmp_path, kills: int) -> None:
+    rng, port = random.Random(kills), 0
+    where = {"run": run, "store": str(tmp_path / "events.sqlite")}
+    server = Forked(**where, port=port)
+    port = int(server.url.rpartition(":")[2])
     writers = loaded(server.url)
     for _ in range(kills):
-        threading.Event().wait(rng.uniform(0, PAUSE))
+        sleep(rng.uniform(0, PAUSE))
         server.kill()
-        server = start(run, "--store", store, "--port", port, *arguments)
-    threading.Event().wait(PAUSE)
+        server = Forked(**where, port=port)
+    sleep(PAUSE)
     try:
         acknowledged = ended(writers)
         assert sum(map(len, acknowledged.values())) > kills
         check_every_user(server, acknowledged)
         assert server.end() == 0
         # Saved states answer as the ones in memory did.
-        server = start(run, "--store", store, "--port", port, *arguments)
+        server = Forked(**where, port=port)
         check_every_user(server, acknowledged)
     finally:
         server.kill()
+
+
+def test_killed_ten_times_it_has_all_that_it_acknowledged_and_nothing_twice(saved_run, tmp_path):
+    kill_often(saved_run, tmp_path, 10)
 
 
 @pytest.mark.slow
@@ -118,33 +130,22 @@ def test_killed_a_hundred_times_it_has_all_that_it_acknowledged_and_nothing_twic
     kill_often(saved_run, tmp_path, 100)
 
 
-def test_killed_again_and_again_it_has_all_that_it_acknowledged_and_nothing_twice(saved_run, tmp_path):
-    kill_often(saved_run, tmp_path, 3)
-
-
-@pytest.mark.slow
-def test_killed_ten_times_it_has_all_that_it_acknowledged_and_nothing_twice(saved_run, tmp_path):
-    kill_often(saved_run, tmp_path, 10)
-
-
 def workers_of(server: Server) -> list[int]:
     """Process ids of the workers."""
-    import subprocess
-
     found = subprocess.run(
-        ["pgrep", "-f", "spawn_main", "-P", str(server.process.pid)], capture_output=True, text=True, check=False
+        ["pgrep", "-f", "spawn_main", "-P", str(server.process.pid)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return [int(pid) for pid in found.stdout.split()]
 
 
 def test_two_workers_serve_as_one_and_one_that_dies_is_started_again(saved_run, tmp_path):
-    import os
-    import signal
-
     with serving(saved_run, "--store", tmp_path / "events.sqlite", "--workers", 2, "--memory", 1) as server:
         writers = loaded(server.url)
         with server.client() as client:
-            threading.Event().wait(1)
+            sleep(1)
             for _ in range(2):
                 wait_for(lambda: len(workers_of(server)) == 2)
                 os.kill(random.choice(workers_of(server)), signal.SIGKILL)
@@ -167,8 +168,6 @@ def test_two_workers_serve_as_one_and_one_that_dies_is_started_again(saved_run, 
 
 
 def alive(pid: int) -> bool:
-    from pathlib import Path
-
     return Path(f"/proc/{pid}").exists()
 
 
@@ -193,10 +192,6 @@ def test_a_model_is_changed_under_load_and_none_waits_for_it(saved_run, tmp_path
 
 def other_weights(run) -> None:
     """The same run with other weights."""
-    import copy
-
-    import torch
-
     other = copy.copy(fitted())
     other.model = copy.deepcopy(fitted().model)
     with torch.no_grad():
