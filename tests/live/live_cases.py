@@ -8,13 +8,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 from fit_cases import fitted
 from grela.live.client import Client
 from grela.live.limits import Limits
 from grela.live.loading import seed, served_of
+from grela.live.running import run_service
 from grela.live.service import Service
+from grela.live.settings import Settings
 from grela.store.memory import MemoryStore
 
 # The small run's log: users 100..129, items 500..519, a day between events, whole seconds.
@@ -56,12 +59,17 @@ class Server:
     def kill(self) -> None:
         """As kill -9 of the process, and of its workers where it has some."""
         self.process.kill()
-        self.process.wait()
+        self._gone()
 
     def end(self) -> int:
         """As Ctrl-C would; the exit code."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(60)
+        return self._gone()
+
+    def _gone(self) -> int:
+        code = self.process.wait(60)
+        self.process.stdout.close()
+        return code
 
 
 def start(run: Path, *arguments: object, environment: dict[str, str] | None = None) -> Server:
@@ -76,6 +84,7 @@ def start(run: Path, *arguments: object, environment: dict[str, str] | None = No
     line = process.stdout.readline()
     if not line.startswith("serving http://"):
         process.kill()
+        process.stdout.close()
         raise AssertionError(f"the service said {line!r}, exit code {process.wait()}")
     return Server(process, line.split()[1], line)
 
@@ -89,6 +98,38 @@ def serving(run: Path, *arguments: object, **more) -> Iterator[Server]:
     finally:
         if server.process.poll() is None:
             server.kill()
+
+
+class Forked:
+    """A service in a process forked from one that has imported everything: it begins in no time, and dies as any other."""
+
+    def __init__(self, **settings) -> None:
+        context = get_context("forkserver")
+        context.set_forkserver_preload(["grela.live.running"])
+        ear, mouth = context.Pipe(duplex=False)
+        self.process = context.Process(target=_serve, args=(Settings(**settings), mouth), daemon=True)
+        self.process.start()
+        mouth.close()
+        self.url = ear.recv().split()[1]
+        ear.close()
+
+    def client(self, **more) -> Client:
+        return Client(self.url, **more)
+
+    def kill(self) -> None:
+        """As kill -9."""
+        self.process.kill()
+        self.process.join()
+
+    def end(self) -> int:
+        """As SIGTERM; the exit code."""
+        self.process.terminate()
+        self.process.join(60)
+        return self.process.exitcode
+
+
+def _serve(settings: Settings, mouth) -> None:
+    run_service(settings, say=mouth.send, progress=lambda done, users: None)
 
 
 def wait_for(what, seconds: float = 60.0) -> None:

@@ -4,13 +4,13 @@ import threading
 from concurrent.futures import Future
 from itertools import count
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from live_cases import AFTER_LOG, ITEMS, USERS, seeded_store
 
-import msgspec
 from fit_cases import fitted
 from grela.errors import RefusedError, StoreError
 from grela.live.cache import StateCache
@@ -69,7 +69,10 @@ def event(user: str, item: str, time: int | None = None, id: str | None = None) 
 
 def test_an_event_is_in_the_list_that_is_asked_with_it():
     live = cycle()
-    before, after = live.run([Follow((), ("100",), WANTED)]), live.run([Follow((event("100", "505"),), ("100",), WANTED)])
+    before, after = (
+        live.run([Follow((), ("100",), WANTED)]),
+        live.run([Follow((event("100", "505"),), ("100",), WANTED)]),
+    )
     assert after[0].added == (True,)
     assert shown(before[0].lists[0]) != shown(after[0].lists[0])
     check(shown(after[0].lists[0]), recomputed(live.store, "100"))
@@ -93,13 +96,23 @@ EVENTS = st.builds(
     st.none() | st.sampled_from(["a", "b", "c"]),
 )
 JOBS = st.one_of(
-    st.builds(lambda events, ask: Follow(tuple(events), tuple({e.user: 0 for e in events}) if ask else (), WANTED if ask else None), st.lists(EVENTS, min_size=1, max_size=4), st.booleans()),
+    st.builds(
+        lambda events, ask: Follow(
+            tuple(events), tuple({e.user: 0 for e in events}) if ask else (), WANTED if ask else None
+        ),
+        st.lists(EVENTS, min_size=1, max_size=4),
+        st.booleans(),
+    ),
     st.builds(Forget, st.sampled_from(USERS[:4])),
 )
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(cycles=st.lists(st.lists(JOBS, min_size=1, max_size=4), min_size=1, max_size=6), memory=st.sampled_from([1, 10_000, 10**8]), shared=st.booleans())
+@given(
+    cycles=st.lists(st.lists(JOBS, min_size=1, max_size=4), min_size=1, max_size=6),
+    memory=st.sampled_from([1, 10_000, 10**8]),
+    shared=st.booleans(),
+)
 def test_after_any_jobs_every_list_is_that_of_a_recompute(cycles, memory, shared):
     live = cycle(memory=memory, shared=shared)
     users = [*USERS[:4], "new"]
@@ -111,7 +124,10 @@ def test_after_any_jobs_every_list_is_that_of_a_recompute(cycles, memory, shared
 
 def test_an_id_counts_once_in_one_batch_and_in_later_ones():
     live = cycle()
-    jobs = [Follow((event("100", "505", id="x"), event("100", "506", id="x"))), Follow((event("100", "507", id="x"),))]
+    jobs = [
+        Follow((event("100", "505", id="x"), event("100", "506", id="x"))),
+        Follow((event("100", "507", id="x"),)),
+    ]
     first, second = live.run(jobs)
     assert (first.added, second.added) == ((True, False), (False,))
     assert live.run(jobs[1:])[0].added == (False,)
@@ -184,13 +200,18 @@ def test_a_forgotten_user_is_nobody():
     assert answer.lists[0].cold_start
 
 
-@pytest.mark.parametrize("wanted", [Wanted(3, True), Wanted(4, None, ("501", "502", "503")), Wanted(20, False, None, ("501", "502"))])
+@pytest.mark.parametrize(
+    "wanted",
+    [Wanted(3, True), Wanted(4, None, ("501", "502", "503")), Wanted(20, False, None, ("501", "502"))],
+)
 def test_lists_keep_to_what_is_wanted(wanted):
     live = cycle()
     history = [str(item) for item in fitted().split.histories.catalogue.decode(fitted().split.histories[0])]
     user, given_history = live.run([Follow((), ("100",), wanted), Suggest(tuple(history), None, wanted)])
     check(shown(user.lists[0]), recomputed(live.store, "100", wanted))
-    (expected,) = fitted().recommend([history], k=wanted.k, filter_seen=wanted.filter_seen, allow=wanted.allow, exclude=wanted.exclude)
+    (expected,) = fitted().recommend(
+        [history], k=wanted.k, filter_seen=wanted.filter_seen, allow=wanted.allow, exclude=wanted.exclude
+    )
     check(shown(given_history.lists[0]), [(str(one.item), one.score) for one in expected.items])
 
 
@@ -207,7 +228,10 @@ class Desk:
 
     def __init__(self, store=None, **more) -> None:
         self.engine = Engine(
-            seeded_store() if store is None else store, served_of(fitted()), self._deliver, **{"memory": 10**8, "limits": Limits()} | more
+            seeded_store() if store is None else store,
+            served_of(fitted()),
+            self._deliver,
+            **{"memory": 10**8, "limits": Limits()} | more,
         )
 
     def _deliver(self, done) -> None:

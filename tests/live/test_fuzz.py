@@ -1,9 +1,9 @@
-"""Requests made from the OpenAPI document, right ones and wrong ones: none ends in a 5xx or in what is not documented."""
+"""Requests made from the OpenAPI document, right and wrong ones: no 5xx, and nothing that is not documented."""
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
-from live_cases import service
+from live_cases import serving
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -11,8 +11,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from grela.live.app import application
-from grela.live.guard import Guard
+from grela.live.openapi import document
 
 CHECKS = [
     not_a_server_error,
@@ -22,25 +21,24 @@ CHECKS = [
 ]
 
 
+schema = schemathesis.openapi.from_dict(document())
+
+
 @pytest.fixture(scope="module")
-def document():
-    served = service()
-    app = Guard(application(served), measures=served.measures, token=None, rate=None)
-    yield schemathesis.openapi.from_asgi("/openapi.json", app)
-    served.stop()
-
-
-schema = schemathesis.pytest.from_fixture("document")
+def url(saved_run, tmp_path_factory):
+    with serving(saved_run, "--store", tmp_path_factory.mktemp("fuzz") / "events.sqlite") as server:
+        yield server.url
+        assert server.end() == 0
 
 
 @schema.parametrize()
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
-def test_no_request_from_the_document_is_answered_by_5xx(case):
-    case.validate_response(case.call(), checks=CHECKS)
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_request_from_the_document_is_answered_by_5xx(case, url):
+    case.validate_response(case.call(base_url=url), checks=CHECKS)
 
 
 @pytest.mark.slow
 @schema.parametrize()
 @settings(max_examples=1_000, deadline=None, suppress_health_check=list(HealthCheck))
-def test_no_request_of_many_is_answered_by_5xx(case):
-    case.validate_response(case.call(), checks=CHECKS)
+def test_no_request_of_many_is_answered_by_5xx(case, url):
+    case.validate_response(case.call(base_url=url), checks=CHECKS)

@@ -69,7 +69,9 @@ def test_an_event_with_an_id_is_logged_once(ask):
 
 
 def test_a_query_chooses_what_is_listed(ask):
-    asked = ask.get("/users/100/recommendations?k=4&allow=501&allow=502&allow=503&exclude=502&filter_seen=false")
+    asked = ask.get(
+        "/users/100/recommendations?k=4&allow=501&allow=502&allow=503&exclude=502&filter_seen=false"
+    )
     assert set(items(asked.json()["recommendations"])) == {"501", "503"}
     unseen = ask.get("/users/100/recommendations?k=20&filter_seen=true").json()["recommendations"]
     assert not set(items(unseen)) & {str(item) for item in history_of(100)}
@@ -126,14 +128,20 @@ def test_an_integer_id_may_be_given_as_text(ask):
 
 
 def test_items_are_found_by_title(ask):
-    assert ask.get("/items?query=MÜLLER").json() == {"items": [{"item": "503", "title": "Müller, Lüdenscheid"}]}
+    assert ask.get("/items?query=MÜLLER").json() == {
+        "items": [{"item": "503", "title": "Müller, Lüdenscheid"}]
+    }
     assert items(ask.get("/items?query=507").json()["items"]) == ["507"]
     assert len(ask.get("/items?limit=7").json()["items"]) == 7
     assert ask.get("/items?query=nothing%20like%20it").json() == {"items": []}
 
 
 BAD_BODIES = [
-    ({"events": [event(item=999)]}, 422, r"event 0: item is '999', which is not in the catalogue of 20 items"),
+    (
+        {"events": [event(item=999)]},
+        422,
+        r"event 0: item is '999', which is not in the catalogue of 20 items",
+    ),
     ({"events": []}, 422, r"0 events, expected 1 to"),
     ({"events": [event(time=1.5)]}, 422, r"event 0: time is 1.5, expected a whole number"),
     ({"events": [event(time=2**62)]}, 422, r"event 0: time is beyond"),
@@ -231,13 +239,17 @@ def test_histories_that_cannot_be_are_refused(ask, body, message):
 def test_a_body_that_is_too_large_is_refused_whether_its_size_is_said_or_not():
     with asking(limits=Limits(body=1000)) as ask:
         assert post(ask, "/events", {"events": [event(user="x" * 1000)]}).status_code == 413
-        parts = ask.post("/events", content=iter([b"x" * 600] * 2), headers={"content-type": "application/json"})
+        parts = ask.post(
+            "/events", content=iter([b"x" * 600] * 2), headers={"content-type": "application/json"}
+        )
         assert parts.status_code == 413
         assert "expected 1,000 at most" in parts.json()["error"]
 
 
 def test_a_body_must_say_that_it_is_json(ask):
-    answer = ask.post("/events", content=json.dumps({"events": [event()]}), headers={"content-type": "text/plain"})
+    answer = ask.post(
+        "/events", content=json.dumps({"events": [event()]}), headers={"content-type": "text/plain"}
+    )
     assert answer.status_code == 415
 
 
@@ -274,7 +286,10 @@ def test_reloading_says_what_is_served_and_a_bad_run_changes_nothing():
 
     with asking(load=bad) as ask:
         answer = ask.post("/model/reload")
-        assert (answer.status_code, answer.json()) == (409, {"error": "the model was not changed: the run is gone"})
+        assert (answer.status_code, answer.json()) == (
+            409,
+            {"error": "the model was not changed: the run is gone"},
+        )
         assert ask.get("/users/100/recommendations").status_code == 200
     with asking() as ask:
         assert len(ask.post("/model/reload").json()["model"]) == 64

@@ -14,7 +14,7 @@ _LIMITS = Limits()
 _SCHEMAS = "#/components/schemas/"
 
 _ERRORS = {
-    400: "What was sent is not JSON, or not UTF-8.",
+    400: "What was sent is not JSON or not UTF-8; in plain text: it is not HTTP, or its address exceeds 64 KB.",
     401: "The bearer token is missing or wrong.",
     403: "The Host or Origin is not the service's own.",
     408: "The body took too long to arrive.",
@@ -26,8 +26,10 @@ _ERRORS = {
     500: "The service failed.",
     503: "The service is full, starting or stopping; ask again after Retry-After seconds.",
 }
-_ALWAYS = (401, 403, 429, 503)
-_WITH_BODY = (400, 408, 413, 415, 422)
+# What is no HTTP is refused before anything of ours sees it.
+_PLAIN = {400: {"text/plain": {"schema": {"type": "string"}}}}
+_ALWAYS = (400, 401, 403, 429, 503)
+_WITH_BODY = (408, 413, 415, 422)
 
 _ID = {"anyOf": [{"type": "string", "minLength": 1, "maxLength": _LIMITS.id_length}]}
 _USER = {
@@ -70,7 +72,7 @@ def _operation(
 ) -> dict[str, Any]:
     also = (*errors, *(_WITH_BODY if takes is not None else ()), *(() if open_to_all else _ALWAYS))
     if parameters:
-        also = (*also, 400, 422)
+        also = (*also, 422)
     operation: dict[str, Any] = {
         "summary": summary,
         "responses": {"200": {"description": "Done.", "content": _json(gives)}}
@@ -202,7 +204,7 @@ def document() -> dict[str, Any]:
         "components": {
             "schemas": schemas,
             "responses": {
-                str(status): {"description": text, "content": _json(bodies.ErrorAnswer)}
+                str(status): {"description": text, "content": _json(bodies.ErrorAnswer) | _PLAIN.get(status, {})}
                 for status, text in _ERRORS.items()
             },
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},

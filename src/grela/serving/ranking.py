@@ -50,8 +50,7 @@ def recommend(
     fallback: float [N], the scores for a history without events (cold start): popularity. Ties go to the
     smaller dense id.
     """
-    if k < 1:
-        raise RequestError(f"k is {k}, expected at least 1")
+    must_be_positive(k)
     scores_BN = scorer.scores(batch)
     cold = np.flatnonzero(batch.lengths == 0)
     scores_BN[cold] = fallback
@@ -67,6 +66,13 @@ def top_list(scores_N: np.ndarray, seen: np.ndarray, candidates: Candidates, k: 
     places = np.flatnonzero(shown)
     chosen = places[top_items(scores_N[places], k) - 1]
     return TopList(chosen + 1, scores_N[chosen])
+
+
+def must_be_positive(k: int) -> int:
+    """k; RequestError below 1."""
+    if k < 1:
+        raise RequestError(f"k is {k}, expected at least 1")
+    return k
 
 
 def blocks(total: int, num_items: int, *, scores_bytes: int = SCORES_BYTES) -> Sequence[slice]:
