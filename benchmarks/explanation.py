@@ -42,7 +42,9 @@ def main(run: str) -> None:
     stepper = TorchStepper(recommender.model, form=recommender.scorer.form)
     print(f"{stepper.model.config.num_items:,} items, form {recommender.scorer.form.name}")
     for length in LENGTHS:
-        state, read = (min(parts) for parts in zip(*(cost(stepper, length) for _ in range(TIMES)), strict=True))
+        state, read = (
+            min(parts) for parts in zip(*(cost(stepper, length) for _ in range(TIMES)), strict=True)
+        )
         print(f"{length:>9,} events  state {state:8.1f} ms  readings and list {read:6.1f} ms")
 
 

@@ -21,7 +21,7 @@ from grela.nn.attention import Branches, LayerState
 from grela.ops.linear_attention import AttentionState
 from grela.ops.repeats import Met
 from grela.serving.ranking import Candidates
-from grela.serving.state import Events, UserState, gaps_after
+from grela.serving.state import Events, UserState, incoming
 from grela.serving.stepper import Stepper, met_of
 
 # R = 3 readings of the last event, D width, N items, M layers, K items explained
@@ -72,9 +72,9 @@ def explain(stepper: Stepper, before: UserState, last: Events, candidates: Candi
     Places are counted among the candidates. Cost: two steps, the scores of four histories, and K comparisons of
     three of them: nothing that grows with the history but the number of items met.
     """
-    model, (gap,) = stepper.model, gaps_after([before], [last])
+    model, new = stepper.model, incoming([before], [last])
     state = stepper.layout.unpacked([before], model.embedding.weight)
-    hidden_RD, energies_M3 = readings(model, state, int(last.items[0]), int(gap))
+    hidden_RD, energies_M3 = readings(model, state, int(new.items[0]), int(new.gaps[0]))
     (after,) = stepper.advance([before.copy()], [last])
     (top,) = stepper.top([after], candidates, k)
     met = None if model.repeats is None else met_of([after] * READINGS).to(hidden_RD.device)

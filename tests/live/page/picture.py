@@ -5,7 +5,7 @@ Trains on the made-up shop for half a minute, serves it, and lets someone of tha
 
 import shutil
 import sys
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -36,7 +36,7 @@ PAST = [
     ("The Copper Orbit", 3, 2),
     ("The Copper Colony", 1, 0),
 ]
-NOW = ["The Copper Signal", "The Copper Pilot", "The Copper Horizon", "The Attic Doll", "The Attic Manor", "The Ivory Doll"]
+NOW = ["Copper Signal", "Copper Pilot", "Copper Horizon", "Attic Doll", "Attic Manor", "Ivory Doll"]
 ITEMS = {title: item for item, title in TITLES.items()}
 
 
@@ -47,8 +47,10 @@ def main(out: Path) -> None:
         run = folder / "run"
         Recommender.fit(log(users=600, length=60), config=config_from(SETTINGS), titles=TITLES, out=run)
         for api in serving(run, folder):
-            now = datetime.now(timezone.utc)
-            times = [(now - timedelta(days=days) + timedelta(hours=hours)).isoformat() for _, days, hours in PAST]
+            now = datetime.now(UTC)
+            times = [
+                (now - timedelta(days=days) + timedelta(hours=hours)).isoformat() for _, days, hours in PAST
+            ]
             api.add(USER, *(ITEMS[title] for title, _, _ in PAST), times=times)
             shoot(api, out)
 
@@ -56,12 +58,16 @@ def main(out: Path) -> None:
 def shoot(api: Api, out: Path) -> None:
     """Pick what is picked now, and take the picture."""
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium") or shutil.which("google-chrome"))
-        page = browser.new_page(viewport={"width": 1440, "height": 1170}, color_scheme="light", reduced_motion="reduce")
+        browser = driver.chromium.launch(
+            executable_path=shutil.which("chromium") or shutil.which("google-chrome")
+        )
+        page = browser.new_page(
+            viewport={"width": 1440, "height": 1170}, color_scheme="light", reduced_motion="reduce"
+        )
         page.goto(f"{api.url}#user={USER}")
         page.wait_for_selector("#why .layers")
         for title in NOW:
-            pick(page, ITEMS[title])
+            pick(page, ITEMS[f"The {title}"])
         page.evaluate("document.activeElement.blur()")
         page.screenshot(path=out)
         browser.close()
