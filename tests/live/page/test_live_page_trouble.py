@@ -29,6 +29,22 @@ def test_what_the_service_refuses_is_shown_in_its_words(look: Open, service: Api
     expect(page.locator("#problem")).to_be_hidden()
 
 
+def test_a_lost_event_is_not_forgotten_over_what_goes_well(look: Open, service: Api) -> None:
+    page = look("later", wrong=(FAILED,))
+    page.route("**/events", lambda route: route.abort(), times=1)
+    page.focus("#search")
+    page.keyboard.type(str(ORBIT))
+    page.wait_for_selector("#search-options li")
+    page.keyboard.press("Enter")
+    expect(page.locator("#problem p")).to_contain_text("cannot be reached")
+    pick(page, COLONY)
+    expect(page.locator("#problem p")).to_contain_text("cannot be reached")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".timeline li")).to_have_count(2)
+    expect(page.locator("#problem")).to_be_hidden()
+    assert past(page) == [title(ORBIT), title(COLONY)]
+
+
 def test_a_refusal_of_the_real_service_is_shown(look: Open) -> None:
     page = look(wrong=(FAILED,))
     page.fill("#user", "x" * 300)

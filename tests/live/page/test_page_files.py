@@ -62,6 +62,15 @@ def test_words_are_in_one_file() -> None:
             assert part in ("message", "at") or re.search(rf"\b{part}:", strings), name
 
 
+def test_no_word_is_there_for_nothing() -> None:
+    strings = SCRIPTS["/page/strings.js"]
+    keys = re.findall(r"^    (\w+):", strings[strings.index("export const WORDS") :], re.MULTILINE)
+    others = HTML + "".join(text for path, text in SCRIPTS.items() if path != "/page/strings.js")
+    assert len(keys) > 60
+    looked_up = ["up", "down"] if "WORDS.list[way]" in others else []
+    assert [key for key in keys if not re.search(rf"\.{key}\b", others)] == looked_up
+
+
 def test_every_id_that_scripts_look_for_is_in_the_page() -> None:
     ids = [a["id"] for _, a in Page(HTML).tags if "id" in a]
     assert len(ids) == len(set(ids))

@@ -17,7 +17,7 @@ const service = new Service(askForToken);
 const latency = new Latency();
 const why = new Why();
 const list = new Recommendations((item) => add(item));
-const timeline = new Timeline((limit) => guarded(() => refreshHistory(limit), () => refreshHistory(limit)));
+const timeline = new Timeline((limit) => attempt("user", () => refreshHistory(limit)));
 
 let user = null;
 let shownEvents = Timeline.page;
@@ -34,37 +34,49 @@ function tell(text) {
   byId("news").textContent = text;
 }
 
-/** Run `work`; a problem is shown in words, with a way to do `again` what failed. */
-async function guarded(work, again) {
+/**
+ * Run `work`; a problem is shown in words, with a way to do `again` what failed. It stays until something about the
+ * same thing goes well, or the reader closes it.
+ */
+async function guarded(about, work, again) {
   try {
-    byId("problem").hidden = true;
-    return await work();
+    const done = await work();
+    if (byId("problem").dataset.about === about) hideProblem();
+    return done;
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    showProblem(error.message, again);
+    showProblem(about, error.message, again);
     return null;
   }
 }
 
-function showProblem(message, again) {
+function hideProblem() {
+  byId("problem").hidden = true;
+  byId("problem").dataset.about = "";
+}
+
+function showProblem(about, message, again) {
   const button = (name, then) => {
     const made = element("button", { type: "button", class: "plain" }, name);
     made.addEventListener("click", () => {
-      byId("problem").hidden = true;
+      hideProblem();
       then?.();
     });
     return made;
   };
+  const buttons = [button(WORDS.problem.close)];
+  if (again) buttons.unshift(button(WORDS.problem.again, again));
   byId("problem").replaceChildren(
     element("p", {}, message),
-    element(
-      "div",
-      { class: "buttons" },
-      ...(again ? [button(WORDS.problem.again, () => guarded(again, again))] : []),
-      button(WORDS.problem.close),
-    ),
+    element("div", { class: "buttons" }, ...buttons),
   );
+  byId("problem").dataset.about = about;
   byId("problem").hidden = false;
+}
+
+/** Do something that can be done again as it is. */
+function attempt(about, work) {
+  return guarded(about, work, () => attempt(about, work));
 }
 
 /** Show a user, known or new. */
@@ -78,11 +90,10 @@ async function open(id) {
   byId("live").hidden = false;
   list.clear();
   why.show(null);
-  const load = async () => {
+  await attempt("user", async () => {
     const [events] = await Promise.all([refreshHistory(shownEvents), refreshList()]);
     if (user === id) tell(WORDS.user.opened(id, events));
-  };
-  await guarded(load, load);
+  });
 }
 
 /** Ask for the list again, and what is behind it. */
@@ -132,7 +143,7 @@ function add(item) {
   const event = { user: asked, item: String(item.item), id: randomText(16) };
   const send = () => {
     count(1);
-    sending = sending.then(() => guarded(() => sent(event, item), send)).finally(() => count(-1));
+    sending = sending.then(() => guarded(event.id, () => sent(event, item), send)).finally(() => count(-1));
     return sending;
   };
   send();
@@ -157,13 +168,12 @@ async function sent(event, item) {
 async function removeUser() {
   const asked = user;
   if (!(await confirmed(asked))) return;
-  const remove = async () => {
+  await attempt("user", async () => {
     await service.remove(asked);
     welcome();
     tell(WORDS.remove.done(asked));
     byId("user").focus();
-  };
-  await guarded(remove, remove);
+  });
 }
 
 function welcome() {
@@ -192,7 +202,7 @@ const shownItem = (item) => {
 const items = new Combobox(byId("search"), byId("search-options"), {
   find: async (query, signal) => {
     if (query === "") return [];
-    return guarded(async () => (await service.items(query, OPTIONS, signal)).data.items);
+    return guarded("search", async () => (await service.items(query, OPTIONS, signal)).data.items);
   },
   show: shownItem,
   choose: (item) => {
@@ -208,7 +218,7 @@ const items = new Combobox(byId("search"), byId("search-options"), {
 });
 
 const users = new Combobox(byId("user"), byId("user-options"), {
-  find: (query, signal) => guarded(async () => (await service.users(query, OPTIONS, signal)).data.users),
+  find: (query, signal) => guarded("users", async () => (await service.users(query, OPTIONS, signal)).data.users),
   show: ({ user: id }) => [isolated(id)],
   choose: ({ user: id }) => open(id),
   found: (query, options) => tell(options.length ? "" : WORDS.user.none),
@@ -227,7 +237,7 @@ byId("delete").addEventListener("click", removeUser);
 byId("filter-seen").addEventListener("change", () => {
   items.close();
   list.clear();
-  guarded(refreshList, refreshList);
+  attempt("user", refreshList);
 });
 addEventListener("hashchange", fromAddress);
 

@@ -121,7 +121,7 @@ export const WORDS = {
     without: (long, short, shown) =>
       `Without the long-term attention, ${dropped(long, shown)}; without the short-term branch, ` +
       `${dropped(short, shown)}.`,
-    most: (branch, title, ratio) => `${branch} lifts `.concat("\u2068", title, "\u2069", ` most: ${times(ratio)}.`),
+    most: (branch, title, ratio) => `${branch} lifts \u2068${title}\u2069 most: ${times(ratio)}.`,
     layer: (layer) => `Layer ${layer}`,
     share: (percent) => `${percent}\u00a0%`,
     gate: "gate",
