@@ -101,6 +101,7 @@ async function refreshList() {
   const asked = user;
   const { data } = await service.recommendations(asked, choice());
   if (asked !== user) return;
+  byId("user-name").textContent = data.user; // "007" is 7 where ids are numbers
   showList(data.recommendations, data.cold_start);
   await explain();
 }
