@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+import forked_service
 from fit_cases import fitted
 from grela.live.client import Client
 from grela.live.limits import Limits
 from grela.live.loading import seed, served_of
-from grela.live.running import run_service
 from grela.live.service import Service
 from grela.live.settings import Settings
 from grela.store.memory import MemoryStore
@@ -101,13 +101,13 @@ def serving(run: Path, *arguments: object, **more) -> Iterator[Server]:
 
 
 class Forked:
-    """A service in a process forked from one that has imported everything: it begins in no time, and dies as any other."""
+    """A service in a process forked from one that has imported everything: it begins sooner, and dies as any."""
 
     def __init__(self, **settings) -> None:
         context = get_context("forkserver")
         context.set_forkserver_preload(["grela.live.running"])
         ear, mouth = context.Pipe(duplex=False)
-        self.process = context.Process(target=_serve, args=(Settings(**settings), mouth), daemon=True)
+        self.process = context.Process(target=forked_service.serve, args=(Settings(**settings), mouth), daemon=True)
         self.process.start()
         mouth.close()
         self.url = ear.recv().split()[1]
@@ -126,10 +126,6 @@ class Forked:
         self.process.terminate()
         self.process.join(60)
         return self.process.exitcode
-
-
-def _serve(settings: Settings, mouth) -> None:
-    run_service(settings, say=mouth.send, progress=lambda done, users: None)
 
 
 def wait_for(what, seconds: float = 60.0) -> None:
