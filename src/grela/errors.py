@@ -16,7 +16,11 @@
     ├── KernelError                  the compiled kernels cannot be had on this machine, or for this model
     ├── CatalogueError               an item that cannot be added or removed
     ├── ExportError                  a model cannot be written for another runtime
-    └── RequestError                 a recommendation was asked for that cannot be given
+    ├── RequestError                 a recommendation was asked for that cannot be given
+    │   └── RefusedError             the service refuses a request (has the status of its answer)
+    ├── ServiceError                 the service cannot start, or cannot be reached
+    ├── EventError                   a live event cannot be logged: no text, no time
+    └── StoreError                   the store of live events cannot be opened, read or written
 
 A message says what was got, where, what was expected and what to do.
 """
@@ -88,3 +92,23 @@ class ExportError(GrelaError):
 
 class RequestError(GrelaError):
     """A recommendation was asked for that cannot be given."""
+
+
+class EventError(GrelaError):
+    """A live event cannot be logged."""
+
+
+class StoreError(GrelaError):
+    """The store of live events cannot be opened, read or written."""
+
+
+class RefusedError(RequestError):
+    """The service refuses a request; `status` is that of its answer: 4xx, or 503 where it cannot take more now."""
+
+    def __init__(self, message: str, status: int = 422) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ServiceError(GrelaError):
+    """The service cannot start, or cannot be reached."""

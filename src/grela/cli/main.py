@@ -19,6 +19,7 @@ from grela.cli.fit import fit
 from grela.cli.inspect import inspect
 from grela.cli.items import items
 from grela.cli.recommend import recommend
+from grela.cli.serve import serve
 from grela.errors import GrelaError
 
 
@@ -33,7 +34,19 @@ def cli() -> None:
     """
 
 
-for command in (fit, evaluate, recommend, compare, ablate, data, convert, inspect, items, export):
+for command in (
+    fit,
+    evaluate,
+    recommend,
+    serve,
+    compare,
+    ablate,
+    data,
+    convert,
+    inspect,
+    items,
+    export,
+):
     cli.add_command(command)
 
 

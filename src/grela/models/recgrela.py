@@ -23,7 +23,7 @@ from grela.errors import ConfigError
 from grela.nn.after_next import AfterNext
 from grela.nn.attention import GatedLinearAttention, LayerState
 from grela.nn.block import LAYER_NORM_EPS, PACKED, Block, BlockForm, PackedForms
-from grela.nn.init import initialise
+from grela.nn.init import initialise, shapes_alone
 from grela.nn.item_bias import ItemBias
 from grela.nn.next_gap import NextGap
 from grela.nn.repeats import Repeats
@@ -130,7 +130,7 @@ class RecGRELA(nn.Module):
                 f"num_items is {config.num_items}, expected the size of the catalogue, 1 or more"
             )
         self.config = config
-        with torch.device("meta"):
+        with shapes_alone():
             self.embedding = nn.Embedding(config.num_items + 1, config.width)
             self.positions = (
                 nn.Embedding(config.learned_positions, config.width) if config.learned_positions else None
