@@ -68,7 +68,17 @@ def server_process(folder: Path, *settings: str) -> Iterator[tuple[str, subproce
     folder.mkdir(parents=True, exist_ok=True)
     socket = folder / "s"
     socket.unlink(missing_ok=True)
-    command = [server_program(), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", ""]
+    command = [
+        server_program(),
+        "--port",
+        "0",
+        "--unixsocket",
+        str(socket),
+        "--dir",
+        str(folder),
+        "--save",
+        "",
+    ]
     with (folder / "said").open("ab") as said:
         process = subprocess.Popen([*command, *(settings or DURABLE)], stdout=said, stderr=subprocess.STDOUT)
     try:

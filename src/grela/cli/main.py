@@ -11,6 +11,7 @@ import click
 from grela import __version__
 from grela.cli.ablate import ablate
 from grela.cli.compare import compare
+from grela.cli.consume import consume
 from grela.cli.convert import convert
 from grela.cli.data import data
 from grela.cli.evaluate import evaluate
@@ -32,7 +33,7 @@ def cli() -> None:
     """
 
 
-for command in (fit, evaluate, recommend, serve, compare, ablate, data, convert, inspect):
+for command in (fit, evaluate, recommend, serve, compare, ablate, data, convert, inspect, consume):
     cli.add_command(command)
 
 
