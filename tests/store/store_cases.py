@@ -74,7 +74,7 @@ def server_process(folder: Path, *settings: str) -> Iterator[tuple[str, subproce
         "--port",
         "0",
         "--unixsocket",
-        str(socket),
+        str(listening),
         "--dir",
         str(folder),
         "--save",
