@@ -38,7 +38,9 @@ class LmdbLog:
             new = event.id is None or at.put(number + event.id.encode(), place, overwrite=False, db=self.ids)
             added.append(new)
             if new:
-                at.put(number + place, json.dumps([event.item, event.time, event.id]).encode(), db=self.events)
+                at.put(
+                    number + place, json.dumps([event.item, event.time, event.id]).encode(), db=self.events
+                )
                 logged.append(LoggedEvent(seq, event.item, event.time, event.id))
         position = Position(generation, last + len(logged))
         if entry.known == (generation, last):

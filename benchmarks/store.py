@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     names = ["sqlite", "sqlite-not-durable", "lmdb", "redis", "memory"]
-    parser.add_argument("--stores", nargs="+", choices=names, default=["sqlite", "sqlite-not-durable", "memory"])
+    parser.add_argument(
+        "--stores", nargs="+", choices=names, default=["sqlite", "sqlite-not-durable", "memory"]
+    )
     parser.add_argument("--folder", type=Path, help="Where the stores lie; a temporary folder by default.")
     parser.add_argument("--users", type=int, default=10_000)
     parser.add_argument("--events", type=int, default=20, help="Events of each user before the measurement.")
@@ -68,27 +71,32 @@ class Subject:
         self.store.seed("benchmark", self._histories(arguments.events))
         self.seeded = self.users * arguments.events + 100 * LONG
         self.seeding = self.seeded / (time.perf_counter() - begin)
-        self.known = {user: self.store.read(user).position for user in map("user {}".format, range(self.users))}
+        self.known = {
+            user: self.store.read(user).position for user in map("user {}".format, range(self.users))
+        }
 
     def round(self, seconds: float) -> None:
         """Commits of each size for so long, then reads."""
         for size in SIZES:
             end = time.perf_counter() + seconds
             while time.perf_counter() < end:
-                self.commits[size].append(timed(lambda batch=self._batch(size): self._commit(batch)))
+                batch = self._batch(size)
+                self.commits[size].append(timed(partial(self._commit, batch)))
         for _ in range(200):
             user = f"long {self.random.randrange(100)}"
-            self.reads["history"].append(timed(lambda user=user: self.store.read(user)))
+            self.reads["history"].append(timed(partial(self.store.read, user)))
             known = self.store.read(user).position
             behind = known._replace(seq=known.seq - 1)
-            self.reads["tail"].append(timed(lambda user=user, known=behind: self.store.read(user, known)))
+            self.reads["tail"].append(timed(partial(self.store.read, user, behind)))
 
     def report(self) -> None:
         """One line for each measured thing."""
         print(f"{self.name}: import {self.seeding:,.0f} events/s, {self._bytes():.0f} bytes an event")
         for size, times in self.commits.items():
             rate = size * len(times) / sum(times)
-            print(f"  commits of {size:>3}: {ms(times, 0.5)} ms, p99 {ms(times, 0.99)} ms, {rate:>9,.0f} events/s")
+            print(
+                f"  commits of {size:>3}: {ms(times, 0.5)} ms, p99 {ms(times, 0.99)} ms, {rate:>9,.0f} events/s"
+            )
         for what, times in self.reads.items():
             print(f"  a {what} of {LONG if what == 'history' else 1}: {1000 * float(ms(times, 0.5)):.0f} us")
 
@@ -145,7 +153,9 @@ class Subject:
 
     def _bytes(self) -> float:
         events = self.seeded + self.count
-        files = [self.path] if self.path.is_file() else list(self.path.rglob("*")) if self.path.is_dir() else []
+        files = (
+            [self.path] if self.path.is_file() else list(self.path.rglob("*")) if self.path.is_dir() else []
+        )
         return sum(file.stat().st_blocks * 512 for file in files if file.is_file()) / events
 
 
@@ -159,7 +169,10 @@ def timed(call: Callable[[], object]) -> float:
 def sync_times(path: Path) -> list[float]:
     """Seconds of 50 appends of 4 KiB, each synced."""
     with path.open("ab") as file:
-        return [timed(lambda: (file.write(bytes(4096)), file.flush(), os.fdatasync(file.fileno()))) for _ in range(50)]
+        return [
+            timed(lambda: (file.write(bytes(4096)), file.flush(), os.fdatasync(file.fileno())))
+            for _ in range(50)
+        ]
 
 
 def ms(times: list[float], part: float) -> str:

@@ -20,6 +20,7 @@
     │   └── RefusedError             the service refuses a request (has the status of its answer)
     ├── ServiceError                 the service cannot start, or cannot be reached
     ├── EventError                   a live event cannot be logged: no text, no time
+    ├── TopicError                   a topic of events cannot be read
     └── StoreError                   the store of live events cannot be opened, read or written
 
 A message says what was got, where, what was expected and what to do.
@@ -112,3 +113,7 @@ class RefusedError(RequestError):
 
 class ServiceError(GrelaError):
     """The service cannot start, or cannot be reached."""
+
+
+class TopicError(GrelaError):
+    """A topic of events cannot be read."""

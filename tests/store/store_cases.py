@@ -1,6 +1,7 @@
 """What the tests of stores share."""
 
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -66,18 +67,39 @@ def running_server(folder: Path, *settings: str) -> Iterator[str]:
 @contextmanager
 def server_process(folder: Path, *settings: str) -> Iterator[tuple[str, subprocess.Popen]]:
     folder.mkdir(parents=True, exist_ok=True)
-    socket = folder / "s"
-    socket.unlink(missing_ok=True)
-    command = [server_program(), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", ""]
+    listening = folder / "s"
+    listening.unlink(missing_ok=True)
+    command = [
+        server_program(),
+        "--port",
+        "0",
+        "--unixsocket",
+        str(listening),
+        "--dir",
+        str(folder),
+        "--save",
+        "",
+    ]
     with (folder / "said").open("ab") as said:
         process = subprocess.Popen([*command, *(settings or DURABLE)], stdout=said, stderr=subprocess.STDOUT)
     try:
         deadline = time.monotonic() + 20
-        while not socket.exists():
+        while not answers(listening):
             assert process.poll() is None, (folder / "said").read_text()
             assert time.monotonic() < deadline, (folder / "said").read_text()
             time.sleep(0.01)
-        yield f"unix://{socket}", process
+        yield f"unix://{listening}", process
     finally:
         process.kill()
         process.wait()
+
+
+def answers(path: Path) -> bool:
+    """Whether a server listens there and has read its files; one that asks for a password has."""
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(path))
+            client.sendall(b"PING\r\n")
+            return client.recv(100).startswith((b"+PONG", b"-NOAUTH"))
+        except OSError:
+            return False

@@ -92,7 +92,7 @@ def test_two_imports_at_once_share_the_work(store):
 
 def test_histories_of_another_fingerprint_are_refused(store):
     store.seed("fp", histories())
-    with pytest.raises(StoreError, match="has the histories fp, not other"):
+    with pytest.raises(StoreError, match=r"has the histories fp, not other"):
         store.seed("other", histories())
     check(store)
 
@@ -104,12 +104,12 @@ def test_an_unfinished_import_of_another_fingerprint_is_named(store):
 
     with pytest.raises(KeyboardInterrupt):
         store.seed("fp", broken())
-    with pytest.raises(StoreError, match="has 1. users of an unfinished import of the histories fp"):
+    with pytest.raises(StoreError, match=r"has 1. users of an unfinished import of the histories fp"):
         store.seed("other", histories())
 
 
 def test_what_cannot_be_logged_is_named_by_its_user(store):
-    with pytest.raises(EventError, match="user 1 of the histories, event 0: the time is nan"):
+    with pytest.raises(EventError, match=r"user 1 of the histories, event 0: the time is nan"):
         store.seed("fp", [("a", [event(1)]), ("b", [event(1, float("nan"))])])
 
 

@@ -40,7 +40,9 @@ def test_nothing_of_a_deleted_user_is_in_any_file_after_compacting(store, path):
     # Enough of others before and after that pages split and cells move.
     for n in range(40):
         store.append([Append(f"other {m}", (event(m, n, f"{n}"),)) for m in range(60)])
-        position = log(store, user, *(event(f"item-of-wanda-{n}", m, f"id-of-wanda-{n}.{m}") for m in range(9)))
+        position = log(
+            store, user, *(event(f"item-of-wanda-{n}", m, f"id-of-wanda-{n}.{m}") for m in range(9))
+        )
     store.put_states("m", [(user, StoredState(position.tail.position, b"state-of-wanda" * 1000))])
     found = bytes_of(path.parent)
     assert all(secret in found for secret in SECRETS)
@@ -106,7 +108,9 @@ def test_a_full_disk_is_said_and_nothing_of_the_batch_is_logged(store):
     pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
     store._writer.execute(f"PRAGMA max_page_count = {pages + 5}")
     many = tuple(event("x" * 500, n) for n in range(100))
-    with pytest.raises(StoreError, match="events.store.*disk is full; nothing of this call was logged; make room"):
+    with pytest.raises(
+        StoreError, match=r"events.store.*disk is full; nothing of this call was logged; make room"
+    ):
         store.append([Append("v", (event(2),)), Append("u", many)])
     assert items(store.read("u")) == ["1"]
     assert list(store.users()) == ["u"]
@@ -134,7 +138,7 @@ def test_another_programs_database_is_refused_and_left_alone(path):
     other.commit()
     other.close()
     before = path.read_bytes()
-    with pytest.raises(StoreError, match="another program's SQLite file.*give another path"):
+    with pytest.raises(StoreError, match=r"another program's SQLite file.*give another path"):
         SqliteStore(path)
     assert path.read_bytes() == before
 
@@ -142,7 +146,7 @@ def test_another_programs_database_is_refused_and_left_alone(path):
 def test_a_store_of_another_version_is_refused(store, path):
     store._writer.execute("PRAGMA user_version = 2")
     store.close()
-    with pytest.raises(StoreError, match="has format 2, this version of grela reads 1"):
+    with pytest.raises(StoreError, match=r"has format 2, this version of grela reads 1"):
         SqliteStore(path)
 
 
@@ -153,17 +157,17 @@ def test_a_damaged_file_is_said(store, path):
     content[4096:] = b"\xaa" * (len(content) - 4096)
     path.write_bytes(content)
     damaged = SqliteStore(path)
-    with pytest.raises(StoreError, match="the file is damaged; restore it from a copy"):
+    with pytest.raises(StoreError, match=r"the file is damaged; restore it from a copy"):
         damaged.read("u7")
-    with pytest.raises(StoreError, match="the file is damaged"):
+    with pytest.raises(StoreError, match=r"the file is damaged"):
         log(damaged, "u7", event(1))
     damaged.close()
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path):
-    with pytest.raises(StoreError, match="give a path in a folder that exists and may be written"):
+    with pytest.raises(StoreError, match=r"give a path in a folder that exists and may be written"):
         SqliteStore(tmp_path / "missing" / "events.store")
-    with pytest.raises(StoreError, match="events.store"):
+    with pytest.raises(StoreError, match=r"events.store"):
         SqliteStore("/proc/events.store")
 
 
@@ -171,7 +175,7 @@ def test_a_store_that_was_closed_says_so(store):
     store.close()
     store.close()
     for call in (lambda: store.read("u"), lambda: log(store, "u", event(1)), store.compact):
-        with pytest.raises(StoreError, match="closed"):
+        with pytest.raises(StoreError, match=r"closed"):
             call()
 
 
@@ -201,7 +205,7 @@ def test_a_store_that_stays_held_is_said(path, opened, monkeypatch):
     store = opened(SqliteStore(path))
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreError, match="something else has held it for .* find what has it open"):
+    with pytest.raises(StoreError, match=r"something else has held it for .* find what has it open"):
         log(store, "u", event(1))
     other.close()
     assert log(store, "u", event(1)).added == (True,)
@@ -214,7 +218,7 @@ def test_compacting_waits_for_readers_and_says_when_one_stays(path, opened, monk
     reader = sqlite3.connect(path, isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM events").fetchone()
-    with pytest.raises(StoreError, match="a reader has kept the log from being emptied"):
+    with pytest.raises(StoreError, match=r"a reader has kept the log from being emptied"):
         store.compact()
     reader.close()
     store.compact()

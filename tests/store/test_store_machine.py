@@ -87,7 +87,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.states.pop(user, None)
         assert old is None or old != self.store.append([Append(user, ())])[0].tail.position.generation
 
-    @rule(user=USERS, model=st.sampled_from(["m", "n"]), back=st.integers(0, 2), payload=st.binary(max_size=9))
+    @rule(
+        user=USERS, model=st.sampled_from(["m", "n"]), back=st.integers(0, 2), payload=st.binary(max_size=9)
+    )
     def put(self, user, model, back, payload) -> None:
         position = self.followers.setdefault(user, Follower()).position
         state = StoredState(position._replace(seq=max(0, position.seq - back)), payload)

@@ -27,7 +27,9 @@ def test_threads_that_write_for_one_user_lose_nothing_and_agree(store):
     found = [one.item for one in followers[0].events]
     assert len(found) == 200
     for number in range(4):
-        assert [item for item in found if item.startswith(f"{number}.")] == [f"{number}.{n}" for n in range(50)]
+        assert [item for item in found if item.startswith(f"{number}.")] == [
+            f"{number}.{n}" for n in range(50)
+        ]
 
 
 def test_readers_see_whole_batches_while_a_writer_writes(store):

@@ -11,6 +11,7 @@ import click
 from grela import __version__
 from grela.cli.ablate import ablate
 from grela.cli.compare import compare
+from grela.cli.consume import consume
 from grela.cli.convert import convert
 from grela.cli.data import data
 from grela.cli.evaluate import evaluate
@@ -39,6 +40,7 @@ for command in (
     evaluate,
     recommend,
     serve,
+    consume,
     compare,
     ablate,
     data,

@@ -51,7 +51,8 @@ class Block:
 def seed_in_blocks(fingerprint: str, users: Iterable[History], commit: Callable[[Block], int]) -> int:
     """Give `commit` one block after the other; returns the sum of what it returns, the events logged.
 
-    `commit` logs `block.after(progress)` and keeps `block.reached(progress)`, both in one transaction. Two processes that import the same histories thereby share the work.
+    `commit` logs `block.after(progress)` and keeps `block.reached(progress)`, both in one transaction. Two processes
+    that import the same histories thereby share the work.
     """
     return sum(commit(block) for block in blocks(fingerprint, users))
 

@@ -163,8 +163,10 @@ class SqliteStore:
         with self._transaction(self._cache) as at:
             at.executemany(
                 _PUT,
-                [{"user": user, "model": model, "payload": state.payload, **state.position._asdict()}
-                 for user, state in states],
+                [
+                    {"user": user, "model": model, "payload": state.payload, **state.position._asdict()}
+                    for user, state in states
+                ],
             )
 
     @contextmanager
@@ -224,9 +226,7 @@ def _position(at: sqlite3.Connection, user: str) -> tuple[int | None, Position]:
 
 
 def _tail(at: sqlite3.Connection, user: str, known: Position) -> Tail:
-    rows = at.execute(
-        _TAIL, {"user": user, "generation": known.generation, "seq": known.seq}
-    ).fetchall()
+    rows = at.execute(_TAIL, {"user": user, "generation": known.generation, "seq": known.seq}).fetchall()
     if not rows:
         return Tail(START, (), whole=True)
     generation, last, whole = rows[0][:3]

@@ -113,7 +113,9 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute("ROLLBACK")
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
-        raise StoreError(f"{path} cannot have a write-ahead log (SQLite says {mode!r}): put it on a local disk")
+        raise StoreError(
+            f"{path} cannot have a write-ahead log (SQLite says {mode!r}): put it on a local disk"
+        )
 
 
 @contextmanager
