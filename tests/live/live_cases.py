@@ -106,7 +106,9 @@ class Forked:
 
     def __init__(self, **settings) -> None:
         context = get_context("forkserver")
-        context.set_forkserver_preload(["grela.live.running"])
+        context.set_forkserver_preload(
+            ["grela.live.running", "pyarrow.dataset", "uvicorn.protocols.http.httptools_impl"]
+        )
         ear, mouth = context.Pipe(duplex=False)
         self.process = context.Process(
             target=forked_service.serve, args=(Settings(**settings), mouth), daemon=True
