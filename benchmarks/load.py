@@ -1,17 +1,18 @@
-"""What the service bears: events with lists, and reads, over the users of a run; by wrk, on the machine of the service.
+"""What the service bears: events with lists, and reads, over the users of a run; by wrk, on the service's machine.
 
     python benchmarks/load.py runs/ml-1m --json load.json
     python benchmarks/load.py runs/ml-1m --lengths 100 1000 10000 100000
     python benchmarks/load.py runs/ml-1m --soak 30
 
-Cases: durable and not, each number of workers, and, beside them, the same service re-encoding a user's last 200 and 2,000
-events for each list (`reencoding.py`). Each is measured in a closed loop (a connection sends when it is answered, so this
-finds the throughput) and in open loops at given rates (many connections, each sending at random times whatever the others
-do, so this finds what waiting costs). All states are in memory before anything is timed. `--lengths` adds users with that
-many events to the store and asks for those alone. `--soak MINUTES` keeps one case under load and follows its memory.
+Cases: durable and not, each number of workers, and, beside them, the same service re-encoding a user's last 200 and
+2,000 events for each list (`reencoding.py`). Each is measured in a closed loop (a connection sends when it is answered,
+so this finds the throughput) and in open loops at given rates (many connections, each sending at random times whatever
+the others do, so this finds what waiting costs). All states are in memory before anything is timed. `--lengths` adds
+users with that many events to the store and asks for those alone. `--soak MINUTES` keeps one case under load and
+follows its memory.
 
-Requests are a POST of one event with a list of 10, or with probability `--reads` a GET of a list. `--quiet-core` says that
-another core is idle: wrk needs about 5 to 10 % of what the service does.
+Requests are a POST of one event with a list of 10, or with probability `--reads` a GET of a list. wrk takes part of the
+machine too, so the processor time of the service for each request is told beside the rest.
 """
 
 import argparse
@@ -79,7 +80,7 @@ class Asked:
 
 
 def prepared(run: Path, folder: Path, lengths: list[int]) -> Asked:
-    """A store with the run's histories, and with users of given lengths if any are asked for, who alone are asked then."""
+    """A store with the run's histories; users of given lengths, where these are wanted, are alone asked then."""
     recommender = Recommender.load(run, device="cpu")
     histories = recommender.split.histories
     items = [str(raw) for raw in histories.catalogue.ids.to_pylist()]

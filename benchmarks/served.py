@@ -90,23 +90,26 @@ def requests(
     before, began = served.cpu_seconds(), time.perf_counter()
     said = subprocess.run(
         [
-            "wrk",
-            "-t1",
-            f"-c{connections}",
-            f"-d{max(1, round(seconds))}",
-            "--timeout",
-            "10s",
-            "-s",
-            LUA,
-            served.url,
-        ]
-        + ["--", *map(str, arguments)],
+            *(
+                "wrk",
+                "-t1",
+                f"-c{connections}",
+                f"-d{max(1, round(seconds))}",
+                "--timeout",
+                "10s",
+                "-s",
+                str(LUA),
+            ),
+            *(served.url, "--", *map(str, arguments)),
+        ],
         capture_output=True,
         text=True,
         check=True,
         timeout=seconds + 60,
     ).stdout
-    found: dict[str, Any] = json.loads(next(l for l in said.splitlines() if l.startswith("RESULT "))[7:])
+    found: dict[str, Any] = json.loads(
+        next(row for row in said.splitlines() if row.startswith("RESULT "))[7:]
+    )
     found["seconds"] = min(found["seconds"], time.perf_counter() - began)
     found["cpu_us"] = 1e6 * (served.cpu_seconds() - before) / max(1, found["requests"])
     return found

@@ -12,6 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import forked_service
+
 from fit_cases import fitted
 from grela.live.client import Client
 from grela.live.limits import Limits
@@ -101,13 +102,17 @@ def serving(run: Path, *arguments: object, **more) -> Iterator[Server]:
 
 
 class Forked:
-    """A service in a process forked from one that has imported everything: it begins sooner, and dies as any."""
+    """A service in a process forked from one that has imported all: it begins sooner, and dies as any."""
 
     def __init__(self, **settings) -> None:
         context = get_context("forkserver")
-        context.set_forkserver_preload(["grela.live.running"])
+        context.set_forkserver_preload(
+            ["grela.live.running", "pyarrow.dataset", "uvicorn.protocols.http.httptools_impl"]
+        )
         ear, mouth = context.Pipe(duplex=False)
-        self.process = context.Process(target=forked_service.serve, args=(Settings(**settings), mouth), daemon=True)
+        self.process = context.Process(
+            target=forked_service.serve, args=(Settings(**settings), mouth), daemon=True
+        )
         self.process.start()
         mouth.close()
         self.url = ear.recv().split()[1]

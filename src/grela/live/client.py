@@ -65,7 +65,9 @@ class Client:
     def send(self, events: Iterable[Mapping[str, Any]], recommend: Mapping[str, Any] | None = None) -> Any:
         """Log events, each with user, item and maybe time and id: all or none; `recommend`: lists as well."""
         body: dict[str, Any] = {"events": [{"id": uuid.uuid4().hex} | dict(event) for event in events]}
-        return self._ask("POST", "/events", body if recommend is None else body | {"recommend": dict(recommend)})
+        return self._ask(
+            "POST", "/events", body if recommend is None else body | {"recommend": dict(recommend)}
+        )
 
     def recommend(
         self,
@@ -81,7 +83,9 @@ class Client:
         fields += [("allow", str(item)) for item in allow or ()]
         if filter_seen is not None:
             fields.append(("filter_seen", str(filter_seen).lower()))
-        found: list[dict[str, Any]] = self._ask("GET", _of_user(user, "/recommendations", fields))["recommendations"]
+        found: list[dict[str, Any]] = self._ask("GET", _of_user(user, "/recommendations", fields))[
+            "recommendations"
+        ]
         return found
 
     def recommend_to_history(self, history: Sequence[str | int], **choice: Any) -> list[dict[str, Any]]:
@@ -100,7 +104,9 @@ class Client:
 
     def find(self, query: str, limit: int = 20) -> list[dict[str, Any]]:
         """Items by their titles."""
-        found: list[dict[str, Any]] = self._ask("GET", "/items?" + urlencode({"query": query, "limit": limit}))["items"]
+        found: list[dict[str, Any]] = self._ask(
+            "GET", "/items?" + urlencode({"query": query, "limit": limit})
+        )["items"]
         return found
 
     def reload(self) -> str:
@@ -124,7 +130,9 @@ class Client:
             except (OSError, http.client.HTTPException) as error:
                 self._connection.close()
                 if time.monotonic() > until:
-                    raise ServiceError(f"{self.url} does not answer: {error!r}; is the service running?") from error
+                    raise ServiceError(
+                        f"{self.url} does not answer: {error!r}; is the service running?"
+                    ) from error
                 status, after = 503, 0.0
             else:
                 if status == 200:
@@ -145,7 +153,11 @@ class Client:
         response = self._connection.getresponse()
         text = response.read()
         is_json = (response.getheader("Content-Type") or "").startswith("application/json")
-        return response.status, float(response.getheader("Retry-After") or 0), json.loads(text) if is_json else text
+        return (
+            response.status,
+            float(response.getheader("Retry-After") or 0),
+            json.loads(text) if is_json else text,
+        )
 
 
 def _of_user(user: str | int, path: str, fields: list[tuple[str, str]]) -> str:

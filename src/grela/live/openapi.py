@@ -204,7 +204,10 @@ def document() -> dict[str, Any]:
         "components": {
             "schemas": schemas,
             "responses": {
-                str(status): {"description": text, "content": _json(bodies.ErrorAnswer) | _PLAIN.get(status, {})}
+                str(status): {
+                    "description": text,
+                    "content": _json(bodies.ErrorAnswer) | _PLAIN.get(status, {}),
+                }
                 for status, text in _ERRORS.items()
             },
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},

@@ -16,6 +16,8 @@ from grela.errors import RefusedError
 from grela.live.jobs import Answer, Follow, Forget, Suggest
 from grela.live.measures import Measures
 
+_STARTING = "the worker that follows this user is starting again; ask again in a moment"
+
 logger = logging.getLogger(__name__)
 
 
@@ -121,6 +123,8 @@ class Link(_Frames):
         """
         if self.transport is None:
             await self._connect()
+        if self.transport is None:  # it broke at once
+            raise RefusedError(_STARTING, 503)
         self._number += 1
         future: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
         self._waiting[self._number] = future
@@ -134,9 +138,7 @@ class Link(_Frames):
             try:
                 await asyncio.get_running_loop().create_unix_connection(lambda: self, str(self._path))
             except OSError as error:
-                raise RefusedError(
-                    "the worker that follows this user is starting again; ask again in a moment", 503
-                ) from error
+                raise RefusedError(_STARTING, 503) from error
 
     def message(self, raw: bytes) -> None:
         """As of `_Frames`."""

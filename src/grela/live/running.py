@@ -43,7 +43,9 @@ def run_service(settings: Settings, *, say: Callable[[str], None], progress: Pro
             serve(settings, listening, served, lambda: say(introduction(settings, address, served)))
         else:
             supervisor = Supervisor(settings)
-            supervisor.run(lambda: say(introduction(settings, supervisor.address, served)))
+            line = introduction(settings, supervisor.address, served)
+            del served  # each worker has its own
+            supervisor.run(lambda: say(line))
 
 
 def introduction(settings: Settings, address: tuple[str, int], served: Served) -> str:

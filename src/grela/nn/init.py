@@ -27,12 +27,12 @@ class OwnStart(Protocol):
 
 
 @contextmanager
-def shapes_alone() -> Iterator[None]:
-    """Modules made in here have parameters without memory and without values, for `to_empty` and `initialise`.
+def undrawn(device: torch.device) -> Iterator[None]:
+    """Modules made in here have parameters on `device` without values yet, for `initialise` to fill.
 
-    The device "meta" alone would have modules draw their defaults too, for which torch imports its compiler: seconds.
+    Making them on the device "meta" would do as well, but for that torch imports its compiler: seconds.
     """
-    with torch.device("meta"), _Undrawn():
+    with device, _Undrawn():
         yield
 
 
