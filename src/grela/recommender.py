@@ -41,6 +41,7 @@ from grela.models.start import Start, must_be_alike
 from grela.results import evaluation_json, write_results
 from grela.run_data import read_data, write_data
 from grela.run_folder import RunFacts
+from grela.serving.approximate import PROBES, ApproximateIndex
 from grela.serving.compiled_stepper import choose_stepper
 from grela.serving.lists import recommend
 from grela.serving.parquet import write_lists
@@ -204,6 +205,7 @@ class Recommender:
         allow: Sequence[RawId] | None = None,
         exclude: Sequence[RawId] = (),
         filter_seen: bool | None = None,
+        approximate: ApproximateIndex | None = None,
     ) -> list[Recommendation]:
         """The k best items for each of `who`: raw ids of known users, or histories as lists of raw items.
 
@@ -211,8 +213,10 @@ class Recommender:
         were met (numbers in the unit of the log, or ISO 8601 where it has dates), or None; a model that reads
         gaps takes them as unknown without. allow: recommend among these items only; exclude: never these;
         filter_seen: nor items of the history, which is left to a model that has learnt what repeats are worth
-        (`model.repeats`) unless you say. Unknown items of a history are skipped and reported. Raises RequestError
-        for an unknown user, an unknown item in `allow` or `exclude`, times that do not fit, or k below 1.
+        (`model.repeats`) unless you say. approximate: an index of `approximate_index`, for catalogues of millions of
+        items, whose lists may miss some; without it they are exact. Unknown items of a history are skipped and
+        reported. Raises RequestError for an unknown user, an unknown item in `allow` or `exclude`, times that do not
+        fit, or k below 1.
         """
         histories = self.split.histories
         request = asked(who, times, histories)
@@ -221,7 +225,7 @@ class Recommender:
         tops: list[TopList] = []
         for part in blocks(len(request.histories)):
             batch = HistoryBatch.of(request.histories[part], request.times[part])
-            tops += recommend(self.scorer, self._fallback, batch, chosen, k)
+            tops += recommend(self.scorer, self._fallback, batch, chosen, k, index=approximate)
         return [
             Recommendation(
                 user, shown(top, histories.catalogue, self.titles), unknown, cold_start=not len(history)
@@ -230,6 +234,14 @@ class Recommender:
                 request.users, tops, request.unknown, request.histories, strict=True
             )
         ]
+
+    def approximate_index(self, *, probes: int = PROBES) -> ApproximateIndex:
+        """An index for `recommend(..., approximate=)` over this recommender's items, in memory; see docs/items.md.
+
+        probes: lists that a query looks into; more find more and take longer. Raises ConfigError where the extra
+        `approximate` is not installed.
+        """
+        return ApproximateIndex.of(self.model, probes=probes)
 
     def session(self, user: RawId) -> Session:
         """A session of one user, to be continued event by event: a known user's history, or an empty one for a new id.
