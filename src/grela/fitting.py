@@ -14,13 +14,14 @@ from grela.errors import ConfigError, EmptyDataError, KernelError
 from grela.evaluation.evaluate import validate
 from grela.models.forms import choose_form
 from grela.models.recgrela import RecGRELA
+from grela.models.start import Start, take_over
 from grela.ops.compiled.build import load_library, waits_for_compiler
 from grela.ops.gaps import gap_buckets
 from grela.ops.triton.launch import why_no_triton
 from grela.serving.scorer import ModelScorer
 from grela.training.config import TrainingConfig
 from grela.training.listener import Listener
-from grela.training.loop import Training
+from grela.training.loop import Training, selected_by
 from grela.training.losses import event_counts
 from grela.training.precision import product_dtype
 from grela.training.prefixes import PrefixPlan
@@ -31,30 +32,48 @@ from grela.training.windows import WindowPlan
 
 
 def train(
-    split: Split, config: Config, *, folder: Path | None, listener: Listener, device: torch.device
+    split: Split,
+    config: Config,
+    *,
+    folder: Path | None,
+    listener: Listener,
+    device: torch.device,
+    start: Start | None = None,
 ) -> tuple[RecGRELA, list[dict[str, Any]]]:
     """The model of the best epoch, and the record of every epoch; resumes from `folder` where it can.
 
-    `config` is `sized` for the split, which has passed `must_be_trainable`.
+    `config` is `sized` for the split, which has passed `must_be_trainable`; `start` gives the weights to begin with.
     """
     histories, settings = split.histories, config.training
     plan = training_plan(split, config)
     if device.type == "cpu" and settings.kernels in ("auto", "compiled") and waits_for_compiler():
         listener.notice("compiling the kernels for this processor: some seconds, once")
-    model = untrained(config, plan.sequences, histories.num_items).to(device)
+    model = untrained(config, plan.sequences, histories.num_items, start).to(device)
+    validate = validator(split.cases("valid"), settings, device)
+    if start is not None:
+        listener.notice(_said_of_start(validate(model), selected_by(model)))
     training = Training(
         model,
         plan,
         settings,
         folder=folder,
-        validate=validator(split.cases("valid"), settings, device),
+        validate=validate,
         listener=listener,
     )
     return model, training.run().epochs
 
 
-def untrained(config: Config, sequences: TrainingSequences, num_items: int) -> RecGRELA:
-    """The model that training begins with: drawn by the seed, its biases and classes as the events have them."""
+def _said_of_start(metrics: dict[str, float], name: str) -> str:
+    return f"begins at a validation {name.replace('/', ' ')} of {metrics[name]:.4f}"
+
+
+def untrained(
+    config: Config, sequences: TrainingSequences, num_items: int, start: Start | None = None
+) -> RecGRELA:
+    """The model that training begins with: drawn by the seed, its biases and classes as the events have them.
+
+    With a `start` all is as there, save items that are new: theirs are drawn, and biased as their events have them.
+    """
     rng = torch.Generator().manual_seed(config.training.seed)
     model = RecGRELA(replace(config.model, num_items=num_items), rng=rng)
     if model.repeats is not None:
@@ -63,6 +82,8 @@ def untrained(config: Config, sequences: TrainingSequences, num_items: int) -> R
         model.item_bias.start_at(event_counts(sequences, num_items))
     if model.next_gap is not None:
         model.next_gap.divide(gap_counts(sequences))
+    if start is not None:
+        take_over(model, start)
     return model
 
 

@@ -22,6 +22,12 @@ from grela.errors import RunError
 )
 @click.option("--config", type=click.Path(path_type=Path), help="Settings, TOML or JSON; options here win.")
 @click.option("--recipe", help="Settings of a named experiment (see docs/recipes.md) instead of --config.")
+@click.option(
+    "--from",
+    "start_from",
+    type=click.Path(path_type=Path),
+    help="Run to start from: its settings, events and weights; EVENTS are new ones, or all there are.",
+)
 @click.option("--titles", type=click.Path(path_type=Path), help="File with a title for each item.")
 @click.option("--user", help="Column of the user ids, if not found by its name.")
 @click.option("--item", help="Column of the item ids.")
@@ -45,7 +51,15 @@ from grela.errors import RunError
     show_default=True,
     help="auto: a bar on a terminal, else quiet; lines: a line an epoch; json: a JSON line for everything.",
 )
-def fit(events: str, out: Path, log: str, device: str, threads: int | None, **options: Any) -> None:
+def fit(
+    events: str,
+    out: Path,
+    start_from: Path | None,
+    log: str,
+    device: str,
+    threads: int | None,
+    **options: Any,
+) -> None:
     """Train on EVENTS, a file of (user, item, time) events or a name of `grela data list`.
 
     \b
@@ -53,6 +67,7 @@ def fit(events: str, out: Path, log: str, device: str, threads: int | None, **op
     grela fit events.parquet --out runs/shop --min-item-events 5
     grela fit log.csv --user who --item what --time when --titles items.csv --out runs/mine
     grela fit events.csv --valid-from 2024-05-01 --test-from 2024-06-01 --out runs/temporal
+    grela fit today.csv --from runs/shop --epochs 4 --out runs/shop-2
 
     Interrupted, the same command goes on where it was. The folder holds the weights, the catalogue, metrics
     by epoch, the evaluation on the test events and report.html.
@@ -64,7 +79,7 @@ def fit(events: str, out: Path, log: str, device: str, threads: int | None, **op
     if threads:
         torch.set_num_threads(threads)
     columns = {name: options[name] for name in ("user", "item", "time", "format", "titles")}
-    config = _config(options)
+    config = _config(options, start_from)
     log_of_events, titles = open_events(events, **columns)
     try:
         with listening(log) as listener:
@@ -73,6 +88,7 @@ def fit(events: str, out: Path, log: str, device: str, threads: int | None, **op
                 config=config,
                 titles=titles,
                 out=out,
+                start_from=start_from,
                 listener=listener,
                 device=device,
                 command=shlex.join(["grela", *sys.argv[1:]]),
@@ -98,13 +114,14 @@ def _evaluation(out: Path) -> dict[str, Any]:
     return result
 
 
-def _config(options: dict[str, Any]) -> Any:
+def _config(options: dict[str, Any], start_from: Path | None) -> Any:
     from grela.configuration import Config, read_config
     from grela.recipes import recipe
+    from grela.run_folder import read_facts
 
     if options["config"] and options["recipe"]:
         raise click.UsageError("--config and --recipe both give all settings; use one")
-    config = Config()
+    config = Config() if start_from is None else read_facts(start_from).config
     if options["config"]:
         config = read_config(options["config"])
     elif options["recipe"]:
