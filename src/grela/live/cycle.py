@@ -227,7 +227,7 @@ class Cycle:
     def _made(self, states: list[UserState], wanted: Wanted) -> list[Listed]:
         served, candidates = self.served, self.served.candidates(wanted)
         made: list[Listed] = []
-        for part in blocks(len(states), len(served.items)):
+        for part in blocks(len(states)):
             tops = recommend_to(served.stepper, served.fallback, states[part], candidates, wanted.k)
             made += [
                 served.listed(top, cold_start=not state.events)
