@@ -16,6 +16,7 @@ may write to the store, though what is decoded is always of this model's shape. 
 for what float16 would cost.
 """
 
+import math
 import struct
 import zlib
 
@@ -104,8 +105,11 @@ class StateCodec:
         entries = (
             np.frombuffer(payload, "<i4", 3 * met, _HEADER.size + 4 * size).reshape(met, 3).astype(np.int32)
         )
-        self._check_values(recurrent, entries, events, kind)
-        last_time = _TIMES[kind].unpack(time)[0] if kind else None
+        last_time = _TIMES[kind].unpack(time)[0] if kind in _TIMES else None
+        if kind not in (_NO_TIME, *_TIMES) or not self._possible(recurrent, entries, events, last_time):
+            raise StateError(
+                "a stored state holds impossible numbers: it was changed; rebuild it from the events"
+            )
         return UserState(recurrent, MetItems.from_entries(entries), events, last_time)
 
     def _check_size(self, length: int, size: int, met: int) -> None:
@@ -116,20 +120,17 @@ class StateCodec:
                 f"with {self.layout.size} numbers: it was cut off or damaged; rebuild it from the events"
             )
 
-    def _check_values(self, recurrent: np.ndarray, entries: np.ndarray, events: int, kind: int) -> None:
+    def _possible(
+        self, recurrent: np.ndarray, entries: np.ndarray, events: int, last_time: int | float | None
+    ) -> bool:
         """A right checksum is no proof: what indexes memory afterwards must be in range."""
         items, counts, last = entries.T
-        right = (
-            kind in (_NO_TIME, *_TIMES)
-            and events <= MOST_EVENTS
+        return (
+            (last_time is None or math.isfinite(last_time))
             and bool(np.isfinite(recurrent).all())
             and bool((np.diff(items) > 0).all())
-            and (not len(items) or (items[0] >= 1 and items[-1] <= self.num_items))
+            and (not len(items) or bool(items[0] >= 1 and items[-1] <= self.num_items))
             and bool((counts > 0).all())
-            and int(counts.sum(dtype=np.int64)) == events
+            and int(counts.sum(dtype=np.int64)) == events <= MOST_EVENTS
             and bool(((last >= 0) & (last < events)).all())
         )
-        if not right:
-            raise StateError(
-                "a stored state holds impossible numbers: it was changed; rebuild it from the events"
-            )

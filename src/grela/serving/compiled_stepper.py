@@ -27,8 +27,8 @@ from grela.ops.compiled.step import (
 )
 from grela.ops.gaps import UNKNOWN, gap_bucket
 from grela.serving.met import MetItems
-from grela.serving.ranking import Candidates, TopList
-from grela.serving.state import Events, Layout, UserState, empty_user, gaps_after
+from grela.serving.ranking import Candidates, TopList, must_be_positive
+from grela.serving.state import Events, Layout, UserState, empty_user, incoming, move_on
 from grela.serving.stepper import Stepper, TorchStepper
 
 # B users, P events of all, N items
@@ -80,6 +80,7 @@ class CompiledStepper:
         """As of every `Stepper`."""
         if not 1 <= item <= self.model.config.num_items:
             raise IndexError(f"items from {item} to {item}, expected 1 to {self.model.config.num_items}")
+        self.layout.must_fit((state,))
         last = state.last_time
         gap = UNKNOWN if time is None or last is None else gap_bucket(last, time)
         given = (*self._addresses, state.address, state.events, item, gap)
@@ -95,21 +96,18 @@ class CompiledStepper:
 
     def advance(self, states: Sequence[UserState], events: Sequence[Events]) -> list[UserState]:
         """As of every `Stepper`."""
-        lengths = np.array([len(e.items) for e in events], np.int64)
-        end = np.cumsum(lengths)
-        items = np.concatenate([np.zeros(0, np.int32), *(e.items for e in events)])
-        gaps = gaps_after(states, events)
+        self.layout.must_fit(states)
+        new = incoming(states, events)
         addresses = np.array([state.address for state in states], np.int64)
         before = np.array([state.events for state in states], np.int64)
-        coming = Coming(len(states), *(x.ctypes.data for x in (addresses, end, before, items, gaps)))
+        coming = Coming(
+            len(states), *(x.ctypes.data for x in (addresses, new.ends, before, new.items, new.gaps))
+        )
         bad = step_function("step_users")(*self._addresses, ctypes.addressof(coming))
         if bad >= 0:
-            raise IndexError(f"an item is {items[bad]}, expected 1 to {self.model.config.num_items}")
-        _note([state.met for state in states], end, before, items)
-        for state, e in zip(states, events, strict=True):
-            if len(e.items):
-                state.events += len(e.items)
-                state.last_time = e.last_time
+            raise IndexError(f"an item is {new.items[bad]}, expected 1 to {self.model.config.num_items}")
+        _note([state.met for state in states], new.ends, before, new.items)
+        move_on(states, new)
         return list(states)
 
     def rebuild(self, batch: HistoryBatch) -> list[UserState]:
@@ -127,18 +125,22 @@ class CompiledStepper:
 
     def top(self, states: Sequence[UserState], candidates: Candidates, k: int) -> list[TopList]:
         """As of every `Stepper`."""
-        k = min(k, self.model.config.num_items)
+        k = min(must_be_positive(k), self.model.config.num_items)
+        allowed = np.ascontiguousarray(candidates.allowed, np.bool_)
+        if allowed.shape != (self.model.config.num_items,):
+            raise ValueError(f"allowed is {allowed.shape}, expected ({self.model.config.num_items},)")
         items, scores = np.empty((len(states), k), np.int32), np.empty((len(states), k), np.float32)
         counts, users = np.empty(len(states), np.int64), self._scored(states)
         arrays = (x.ctypes.data for x in (items, scores, counts))
         step_function("step_top")(
-            *(self._addresses[0], users.ctypes.data, len(users), candidates.allowed.ctypes.data),
+            *(self._addresses[0], users.ctypes.data, len(users), allowed.ctypes.data),
             *(candidates.filter_seen, k),
             *arrays,
         )
         return [TopList(items[b, :n], scores[b, :n]) for b, n in enumerate(counts.tolist())]
 
     def _scored(self, states: Sequence[UserState]) -> np.ndarray:
+        self.layout.must_fit(states)
         hidden_at = 4 * (self.layout.size - self.layout.width)
         rows = [(s.address + hidden_at, s.met.address, len(s.met.table), s.events) for s in states]
         return np.array(rows, _SCORED)
@@ -172,7 +174,7 @@ def _note_growing(met: MetItems, items: np.ndarray, first: int, noted: int) -> N
         met.used = used.value
 
 
-def _layer(block: Block) -> Prepared:
+def _layer(block: Block) -> Prepared[StepLayer]:
     a, f = block.attention, block.feed_forward
     inward = [a.value] if a.gate is None else [a.value, a.gate]
     fading = a.log_decay()
@@ -199,7 +201,7 @@ def _layer(block: Block) -> Prepared:
     )
 
 
-def _scores(model: RecGRELA) -> Prepared:
+def _scores(model: RecGRELA) -> Prepared[StepScores]:
     repeats, next_gap, bias = model.repeats, model.next_gap, model.item_bias
     return Prepared(
         StepScores,
@@ -215,7 +217,7 @@ def _scores(model: RecGRELA) -> Prepared:
     )
 
 
-def _whole(model: RecGRELA, scores: Prepared) -> Prepared:
+def _whole(model: RecGRELA, scores: Prepared[StepScores]) -> Prepared[StepModel]:
     config, blocks = model.config, model.each_block()
     return Prepared(
         StepModel,

@@ -5,6 +5,8 @@ A hash table, so that an event costs the same whatever was met before: linear pr
 (Knuth, The Art of Computer Programming, vol. 3, 6.4), never more than half full, doubled when it would be.
 """
 
+from typing import Any
+
 import numpy as np
 
 # C places of the table, R items met
@@ -38,6 +40,9 @@ class MetItems:
         met = cls(_places_for(len(entries)))
         met._place(entries)
         return met
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MetItems.from_entries, (self.entries(),)
 
     def __len__(self) -> int:
         return self.used
@@ -84,16 +89,19 @@ class MetItems:
         return at
 
     def _place(self, entries: np.ndarray) -> None:
-        """Put distinct items into an empty table, all at once: who finds a place taken tries the next one."""
+        """Put distinct items into an empty table, in the order of their hashes: each at its own, or behind the last.
+
+        The last may run over the end; so many places at the beginning are theirs.
+        """
+        places, number = len(self.table), np.arange(len(entries))
         hashes = entries[:, 0].astype(np.uint32) * np.uint32(_MULTIPLIER)
-        at = (hashes >> np.uint32(_shift(len(self.table)))).astype(np.int64)
-        waiting = np.arange(len(entries))
-        while len(waiting):
-            free = waiting[self.table[at[waiting], 0] == EMPTY]
-            # Of several for one place, the last that is written stays.
-            self.table[at[free]] = entries[free]
-            waiting = waiting[self.table[at[waiting], 0] != entries[waiting, 0]]
-            at[waiting] = (at[waiting] + 1) & (len(self.table) - 1)
+        wanted = (hashes >> np.uint32(_shift(places))).astype(np.int64)
+        order = np.argsort(wanted)
+        over, before = 0, -1
+        while over != before:
+            at = number + np.maximum.accumulate(np.maximum(wanted[order], over) - number)
+            over, before = int(np.count_nonzero(at >= places)), over
+        self.table[at % places] = entries[order]
         self.used = len(entries)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grela.errors import RequestError
 from grela.evaluation.lists import top_items
 
 # N items
@@ -51,6 +52,13 @@ def top_list(scores_N: np.ndarray, seen: np.ndarray, candidates: Candidates, k: 
     places = np.flatnonzero(shown)
     chosen = places[top_items(scores_N[places], k) - 1]
     return TopList(chosen + 1, scores_N[chosen])
+
+
+def must_be_positive(k: int) -> int:
+    """k; RequestError below 1."""
+    if k < 1:
+        raise RequestError(f"k is {k}, expected at least 1")
+    return k
 
 
 def blocks(total: int, *, size: int = HISTORIES) -> Sequence[slice]:

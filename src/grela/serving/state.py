@@ -6,7 +6,7 @@ memory, since copying it would cost more than the step.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,6 +43,10 @@ class UserState:
     def __post_init__(self) -> None:
         self.address = self.recurrent.ctypes.data
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The address is that of memory here: another process, or a copy, has its own.
+        return UserState, (self.recurrent, self.met, self.events, self.last_time)
+
     def copy(self) -> "UserState":
         """The same, in memory of its own."""
         return UserState(self.recurrent.copy(), self.met.copy(), self.events, self.last_time)
@@ -63,12 +67,6 @@ class Events(NamedTuple):
         whole = not any(isinstance(time, float) for time in times)
         numbers = [(NO_TIME if whole else np.nan) if time is None else time for time in times]
         return Events(np.array(items, np.int32), np.array(numbers, np.int64 if whole else np.float64))
-
-    @property
-    def last_time(self) -> int | float | None:
-        """The last event's time, None where it is not known."""
-        time: int | float = self.times[-1].item()
-        return None if time == NO_TIME or time != time else time
 
 
 @dataclass(frozen=True)
@@ -105,13 +103,23 @@ class Layout:
         """R, the numbers of a state."""
         return self.layers * self.of_layer + self.width
 
+    def must_fit(self, states: Sequence[UserState]) -> None:
+        """ValueError for a state of another size: what is of another model must not be written to."""
+        for state in states:
+            if len(state.recurrent) != self.size:
+                raise ValueError(
+                    f"a state has {len(state.recurrent)} numbers, expected {self.size}: it is of another model"
+                )
+
     def hidden(self, states: Sequence[UserState]) -> np.ndarray:
         """The hidden states after the last events, float32 [B, D]."""
+        self.must_fit(states)
         rows = [state.recurrent[-self.width :] for state in states]
         return np.stack(rows) if rows else np.zeros((0, self.width), np.float32)
 
     def unpacked(self, states: Sequence[UserState], like: Tensor) -> State:
         """The states of B users as the model takes them, with type and device of `like`."""
+        self.must_fit(states)
         rows_BR = torch.from_numpy(np.stack([state.recurrent for state in states])).to(like)
         K, square = self.width // self.heads, self.width * self.width // self.heads
         layers = []
@@ -136,18 +144,55 @@ def empty_user(layout: Layout) -> UserState:
     return UserState(np.zeros(layout.size, np.float32), MetItems())
 
 
-def gaps_after(states: Sequence[UserState], events: Sequence[Events]) -> np.ndarray:
-    """The buckets of all events' gaps, each from the history's event before it: uint8, users one after the other."""
-    if not events:
-        return np.zeros(0, np.uint8)
-    times = np.concatenate([e.times for e in events])
+class Incoming(NamedTuple):
+    """B users' next events, P in all, one user's after the other's.
+
+    ends, lengths: int64 [B], where each user's end, and how many they are
+    items, gaps:   int32, uint8 [P]; a gap's bucket is that from the event before it in the history
+    last_times:    of each user; None where it is not known
+    """
+
+    ends: np.ndarray
+    lengths: np.ndarray
+    items: np.ndarray
+    gaps: np.ndarray
+    last_times: list[int | float | None]
+
+
+def incoming(states: Sequence[UserState], events: Sequence[Events]) -> Incoming:
+    """The events that follow states, side by side. TypeError where items are not int32; ValueError where times are not
+    of one type, or a user is named twice.
+    """
+    if len({id(state) for state in states}) != len(states):
+        raise ValueError("a user's state is given twice, expected each user once, with all events together")
+    lengths = np.array([len(e.items) for e in events], np.int64)
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
+    items = np.concatenate(
+        [np.zeros(0, np.int32), *(e.items for e in events)], dtype=np.int32, casting="safe"
+    )
+    times = np.concatenate([e.times for e in events]) if events else np.zeros(0, np.int64)
     missing = NO_TIME if times.dtype.kind == "i" else np.nan
-    last = [missing if state.last_time is None else state.last_time for state in states]
-    lengths = np.array([len(e.items) for e in events])
-    starts = np.cumsum(lengths) - lengths
-    with_last = np.insert(times, starts, np.array(last, times.dtype))
-    at_last = starts + np.arange(len(starts))
-    return np.delete(gap_buckets(with_last, at_last), at_last)
+    before = np.array([missing if s.last_time is None else s.last_time for s in states] or times[:0])
+    if before.dtype != times.dtype:
+        raise ValueError(
+            f"times are {times.dtype}, and the states' last ones {before.dtype}: a log's times have one type"
+        )
+    with_before = np.insert(times, starts, before)
+    at_before = starts + np.arange(len(starts))
+    gaps = np.delete(gap_buckets(with_before, at_before), at_before)
+    last = with_before[ends + np.arange(len(ends))]
+    last_times: list[int | float | None] = last.tolist()
+    for b in np.flatnonzero((last == NO_TIME) | (last != last)).tolist():
+        last_times[b] = None
+    return Incoming(ends, lengths, items, gaps, last_times)
+
+
+def move_on(states: Sequence[UserState], new: Incoming) -> None:
+    """Count the events and take over their last times."""
+    for state, n, last_time in zip(states, new.lengths.tolist(), new.last_times, strict=True):
+        state.events += n
+        state.last_time = last_time
 
 
 def must_be_items(items: np.ndarray, num_items: int) -> None:

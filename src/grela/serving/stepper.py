@@ -10,11 +10,12 @@ from torch import Tensor
 from grela.data.histories import HistoryBatch
 from grela.models.forms import TORCH, ChosenForm
 from grela.models.recgrela import RecGRELA
+from grela.ops.gaps import NO_TIME
 from grela.ops.parallel import map_on_cores
 from grela.ops.repeats import AGES, COUNTS, Met, half_octave
 from grela.serving.met import MetItems
-from grela.serving.ranking import Candidates, TopList, top_list
-from grela.serving.state import Events, Layout, UserState, empty_user, gaps_after, must_be_items
+from grela.serving.ranking import Candidates, TopList, must_be_positive, top_list
+from grela.serving.state import Events, Layout, UserState, empty_user, incoming, move_on, must_be_items
 from grela.serving.top_k import top_k
 
 # B users, N items, n events of a user
@@ -43,7 +44,8 @@ class Stepper(Protocol):
     def advance(self, states: Sequence[UserState], events: Sequence[Events]) -> list[UserState]:
         """The states after each user's events, of which there may be none; `states` are consumed.
 
-        A user is named once. IndexError at an item outside 1..N, and nothing is changed then.
+        A user is named once. IndexError at an item outside 1..N, ValueError at a state of another size, a user named
+        twice or times of several types; nothing is changed then.
         """
 
     def rebuild(self, batch: HistoryBatch) -> list[UserState]:
@@ -75,32 +77,32 @@ class TorchStepper:
 
     def step(self, state: UserState, item: int, time: int | float | None) -> UserState:
         """As of every `Stepper`."""
-        return self.advance([state], [Events.of([item], [time])])[0]
+        unknown = np.nan if isinstance(state.last_time, float) else NO_TIME
+        times = np.array([unknown if time is None else time])
+        return self.advance([state], [Events(np.array([item], np.int32), times)])[0]
 
     @torch.inference_mode()
     def advance(self, states: Sequence[UserState], events: Sequence[Events]) -> list[UserState]:
         """As of every `Stepper`."""
-        lengths = np.array([len(e.items) for e in events], np.int64)
-        items = np.concatenate([np.zeros(0, np.int32), *(e.items for e in events)])
-        must_be_items(items, self.model.config.num_items)
-        gaps, starts = gaps_after(states, events), np.cumsum(lengths) - lengths
-        before = [state.events for state in states]
-        for place in range(lengths.max(initial=0)):
-            going = np.flatnonzero(lengths > place)
+        new = incoming(states, events)
+        must_be_items(new.items, self.model.config.num_items)
+        starts = new.ends - new.lengths
+        for place in range(new.lengths.max(initial=0)):
+            going = np.flatnonzero(new.lengths > place)
             at = starts[going] + place
-            self._one_event([states[b] for b in going.tolist()], items[at], gaps[at])
-        for state, first, e in zip(states, before, events, strict=True):
-            if len(e.items):
-                state.met.add(e.items, first)
-                state.last_time = e.last_time
+            self._one_event([states[b] for b in going.tolist()], place, new.items[at], new.gaps[at])
+        for state, start, end in zip(states, starts.tolist(), new.ends.tolist(), strict=True):
+            state.met.add(new.items[start:end], state.events)
+        move_on(states, new)
         return list(states)
 
-    def _one_event(self, states: list[UserState], items: np.ndarray, gaps: np.ndarray) -> None:
+    def _one_event(self, states: list[UserState], place: int, items: np.ndarray, gaps: np.ndarray) -> None:
+        """The next event of each user, which is `place` after those that the states say."""
         state = self.layout.unpacked(states, self.model.embedding.weight)
+        state = state._replace(events=state.events + place)
         hidden, after = self.model.step(self._ids(items), state, self._ids(gaps))
         for user, row in zip(states, self.layout.packed(after, hidden), strict=True):
             user.recurrent[:] = row
-            user.events += 1
 
     def rebuild(self, batch: HistoryBatch) -> list[UserState]:
         """As of every `Stepper`: by the parallel form, histories side by side on the cores."""
@@ -129,9 +131,9 @@ class TorchStepper:
                 gaps=self._ids(gaps[low : low + self.positions]).unsqueeze(0),
             )
         user.recurrent[:] = self.layout.packed(state, hidden[:, -1])[0]
-        times = batch.times[batch.start[0] : batch.end[0]]
         user.met, user.events = MetItems.of(items), len(items)
-        user.last_time = Events(items, times).last_time
+        last = batch.times[batch.end[0] - 1].item()
+        user.last_time = None if last == NO_TIME or last != last else last
         return user
 
     @torch.inference_mode()
@@ -146,7 +148,7 @@ class TorchStepper:
     def top(self, states: Sequence[UserState], candidates: Candidates, k: int) -> list[TopList]:
         """As of every `Stepper`."""
         hidden_BD = torch.from_numpy(self.layout.hidden(states)).to(self.model.embedding.weight)
-        return top_k(self.model, hidden_BD, met_of(states), candidates, k)
+        return top_k(self.model, hidden_BD, met_of(states), candidates, must_be_positive(k))
 
     def _ids(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values.astype(np.int64)).to(self.model.embedding.weight.device)

@@ -95,6 +95,7 @@ sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[2:]]))
         tests / "nn" / "test_compiled_block.py",
         tests / "nn" / "test_compiled_packed_block.py",
         tests / "ops" / "compiled" / "test_compiled_softmax.py",
+        tests / "serving" / "test_steppers.py",
     ]
     done = subprocess.run(
         [sys.executable, "-c", probe, march, *map(str, laws)],

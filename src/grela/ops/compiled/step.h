@@ -165,6 +165,14 @@ inline void step_mixed(const StepModel& m, const StepLayer& l, int64_t first, in
     }
 }
 
+// Numbers of one layer in a state.
+inline int64_t layer_size(const StepModel& m) { return m.D * (m.D / m.H + 1 + (m.W ? m.W - 1 : 0)); }
+
+// Asks for memory that is needed soon, so that it is not waited for.
+inline void fetch(const float* from, int64_t size) {
+    for (int64_t i = 0; i < size; i += LANES) __builtin_prefetch(from + i, 1);
+}
+
 // Which rows of a tile are one user's.
 struct StepRun {
     int64_t user, first, n;
@@ -190,7 +198,11 @@ inline void step_layer(const StepModel& m, const StepLayer& l, const std::vector
     step_product(n, 2 * D, D, r.inward, inside, l.query_key, [=, &l, &r](int64_t t, int64_t c, Floats sums) {
         store(r.qk + t * 2 * D + c, sums + load(l.query_key_bias + c));
     });
-    for (const StepRun& run : runs) step_mixed(m, l, run.first, run.n, coming.states[run.user] + state_at, r);
+    const int64_t of_layer = layer_size(m);
+    for (size_t i = 0; i < runs.size(); ++i) {
+        if (i + 1 < runs.size()) fetch(coming.states[runs[i + 1].user] + state_at, of_layer);
+        step_mixed(m, l, runs[i].first, runs[i].n, coming.states[runs[i].user] + state_at, r);
+    }
     onto(D, r.u, l.out, l.out_bias);
     norm(l.second_norm, l.second_norm_bias);
     step_product(n, F, D, r.normed, D, l.up, [=, &l, &r](int64_t t, int64_t c, Floats sums) {
@@ -205,7 +217,7 @@ inline void step_layer(const StepModel& m, const StepLayer& l, const std::vector
 // Events low .. low + n of `coming`, which `runs` divides.
 inline void step_tile(const StepModel& m, const StepLayer* layers, const Coming& coming, int64_t low, int64_t n,
                       const std::vector<StepRun>& runs, StepRows& r) {
-    const int64_t D = m.D, of_layer = D * (D / m.H + 1 + (m.W ? m.W - 1 : 0));
+    const int64_t D = m.D, of_layer = layer_size(m);
     for (const StepRun& run : runs) {
         const int64_t begin = run.user ? coming.end[run.user - 1] : 0;
         for (int64_t t = run.first; t < run.first + run.n; ++t) {

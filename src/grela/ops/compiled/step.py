@@ -7,7 +7,7 @@ caller's duty; calls release the interpreter.
 import ctypes
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from torch import Tensor
 from grela.ops.compiled.build import load_library
 
 # D width, N items
+
+S = TypeVar("S", bound=ctypes.Structure)
 
 PANEL = 64
 FAR_BELOW = -1e30  # a score that no item has, whose exponential is 0
@@ -68,7 +70,7 @@ class Coming(ctypes.Structure):
     _fields_ = (("users", _SIZE), *_pointers("states", "end", "events", "items", "gaps"))
 
 
-class Prepared:
+class Prepared(Generic[S]):
     """Tensors that a structure points to, held as long as it is.
 
     Tensors are float32 or float64, contiguous and on the CPU; None is a null pointer.
@@ -76,7 +78,7 @@ class Prepared:
 
     def __init__(
         self,
-        kind: type[ctypes.Structure],
+        kind: type[S],
         given: Mapping[str, Tensor | int | float | ctypes.Structure | None],
     ):
         self.tensors = [value for value in given.values() if isinstance(value, Tensor)]
@@ -104,7 +106,8 @@ def panels(weight: Tensor) -> Tensor:
     """The item table [N, D] as [ceil(N / 64), D, 64], zeros past N."""
     missing = -len(weight) % PANEL
     padded = torch.cat((weight, weight.new_zeros(missing, weight.shape[1])))
-    return padded.unflatten(0, (-1, PANEL)).transpose(1, 2).contiguous()
+    side_by_side: Tensor = padded.unflatten(0, (-1, PANEL)).transpose(1, 2).contiguous()
+    return side_by_side
 
 
 def raising(bias: Tensor | None, num_items: int) -> Tensor:
@@ -114,6 +117,6 @@ def raising(bias: Tensor | None, num_items: int) -> Tensor:
     return raised
 
 
-def layers_of(layers: Sequence[Prepared]) -> ctypes.Array[StepLayer]:
+def layers_of(layers: Sequence[Prepared[StepLayer]]) -> ctypes.Array[StepLayer]:
     """The layers' structures in one C array."""
     return (StepLayer * len(layers))(*(layer.structure for layer in layers))
