@@ -17,19 +17,8 @@ needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not i
 def test_states_and_re_encoding_are_measured_side_by_side(tmp_path, monkeypatch, capsys):
     fitted().save(tmp_path / "run")
     where = [str(tmp_path / "run"), "--json", str(tmp_path / "load.json")]
-    little = [
-        "--seconds",
-        "1",
-        "--connections",
-        "2",
-        "--rates",
-        "50",
-        "--workers",
-        "1",
-        "--windows",
-        "5",
-        "--durable-only",
-    ]
+    loops = ["--seconds", "1", "--connections", "2", "--rates", "50"]
+    cases = ["--workers", "1", "--windows", "5", "--durable-only"]
     monkeypatch.setattr(sys, "argv", ["load.py", *where, *loops, *cases])
     load.main()
     records = json.loads((tmp_path / "load.json").read_text())["records"]
