@@ -67,6 +67,7 @@ def running(command: Sequence[str], patience: float = 300.0) -> Iterator[Served]
             process.wait(patience)
         except subprocess.TimeoutExpired:
             process.kill()
+        process.communicate()
 
 
 def requests(
