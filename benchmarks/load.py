@@ -104,9 +104,13 @@ def prepared(run: Path, folder: Path, lengths: list[int]) -> Asked:
 
 def warmed(served: Served, asked: Asked) -> None:
     """Read users until all states are in memory."""
-    until = time.monotonic() + 600
-    while served.count("grela_states") < asked.users and time.monotonic() < until:
-        requests(served, *asked.files, connections=1, seconds=2, once=True)
+    seconds = 5.0
+    while served.count("grela_states") < asked.users:
+        if seconds > 1_000:
+            raise SystemExit("the states of all users do not stay in memory; give the service more")
+        # Each time from the first user on, of whom those before are quick.
+        requests(served, *asked.files, connections=4, seconds=seconds, once=True)
+        seconds *= 2
 
 
 def measured(case: Case, run: Path, asked: Asked, given: argparse.Namespace) -> Iterator[dict[str, Any]]:

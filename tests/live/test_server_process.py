@@ -22,7 +22,7 @@ from fit_cases import fitted, history_of, times_of
 from grela.errors import RefusedError, ServiceError
 from grela.live.client import Client
 
-WRITERS, PAUSE = 3, 0.4
+WRITERS, PAUSE = 3, 0.1
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Writer(threading.Thread):
 
     def run(self) -> None:
         rng, time = random.Random(self.number), 1_800_000_000
-        with Client(self.url, patience=120) as client:
+        with Client(self.url, patience=120, sleep=lambda seconds: sleep(min(seconds, 0.05))) as client:
             while not self.stop.is_set():
                 time += rng.choice((0, 7, 3_600))
                 late = rng.random() < 0.05
@@ -69,6 +69,11 @@ def loaded(url: str) -> list[Writer]:
     for writer in writers:
         writer.start()
     return writers
+
+
+def count(writers: list[Writer]) -> int:
+    """How many events were acknowledged."""
+    return sum(len(events) for writer in writers for events in list(writer.acknowledged.values()))
 
 
 def ended(writers: list[Writer]) -> dict[str, list[tuple[str, int]]]:
@@ -105,13 +110,13 @@ def kill_often(run, tmp_path, kills: int) -> None:
     port = int(server.url.rpartition(":")[2])
     writers = loaded(server.url)
     for _ in range(kills):
-        sleep(rng.uniform(0, PAUSE))
+        before = count(writers)
+        wait_for(lambda before=before: count(writers) >= before + 2 * WRITERS)
+        sleep(rng.uniform(0, PAUSE))  # so that a kill may come at any moment of a cycle
         server.kill()
         server = Forked(**where, port=port)
-    sleep(PAUSE)
     try:
         acknowledged = ended(writers)
-        assert sum(map(len, acknowledged.values())) > kills
         check_every_user(server, acknowledged)
         assert server.end() == 0
         # Saved states answer as the ones in memory did.
@@ -197,6 +202,23 @@ def other_weights(run) -> None:
     with torch.no_grad():
         other.model.embedding.weight += 0.01
     other.save(run)
+
+
+def test_a_deleted_user_is_in_no_file_once_the_store_is_compacted(saved_run, tmp_path):
+    where = {"run": saved_run, "store": str(tmp_path / "events.sqlite")}
+    server = Forked(**where, port=0)
+    with server.client() as client:
+        client.send([{"user": "Ottokar the one", "item": 505, "id": "the very first"}] * 3)
+        assert client.delete("Ottokar the one") == 1
+    assert server.end() == 0
+    server = Forked(**where, port=0, compact=True)
+    with server.client() as client:
+        assert client.history("100")["length"] == 12
+        assert client.history("Ottokar the one")["length"] == 0
+    assert server.end() == 0
+    for path in tmp_path.iterdir():
+        assert b"Ottokar" not in path.read_bytes()
+        assert b"the very first" not in path.read_bytes()
 
 
 def test_the_first_line_says_what_is_served_and_a_second_service_is_refused(saved_run, tmp_path):

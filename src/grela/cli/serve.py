@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Whether an event is on the disk when it is acknowledged, safe from a loss of power too.",
 )
+@click.option(
+    "--compact", is_flag=True, help="First write the store anew: what was deleted is in no file then."
+)
 def serve(
     run: Path,
     store: str | None,
@@ -50,6 +53,7 @@ def serve(
     rate: float | None,
     token_file: Path | None,
     durable: bool,
+    compact: bool,
 ) -> None:
     """Serve RUN, a folder that `grela fit` wrote, until interrupted.
 
@@ -71,6 +75,7 @@ def serve(
         rate=rate,
         token_file=token_file,
         durable=durable,
+        compact=compact,
     )
     from grela.live.running import run_service
 

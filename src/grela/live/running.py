@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from grela.errors import ServiceError
@@ -28,24 +29,22 @@ def run_service(settings: Settings, *, say: Callable[[str], None], progress: Pro
     Raises GrelaError, before anything is served, where the run, the store, the address or the token will not do.
     """
     read_token(settings, os.environ)
-    with only_service(settings):
+    alone = settings.workers == 1
+    with only_service(settings), closing(listen(settings, alone=alone)) as listening:
         recommender = Recommender.load(settings.run, device="cpu")
         served = served_of(recommender)
-        store = open_store(settings.store, durable=settings.durable)
-        try:
+        with closing(open_store(settings.store, durable=settings.durable)) as store:
+            if settings.compact:
+                store.compact()
             seed(store, recommender, progress)
-        finally:
-            store.close()
+        address = listening.getsockname()[:2]
+        line = introduction(settings, address, served)
         del recommender
-        if settings.workers == 1:
-            listening = listen(settings, alone=True)
-            address = listening.getsockname()[:2]
-            serve(settings, listening, served, lambda: say(introduction(settings, address, served)))
+        if alone:
+            serve(settings, listening, served, lambda: say(line))
         else:
-            supervisor = Supervisor(settings)
-            line = introduction(settings, supervisor.address, served)
             del served  # each worker has its own
-            supervisor.run(lambda: say(line))
+            Supervisor(replace(settings, port=address[1])).run(lambda: say(line))
 
 
 def introduction(settings: Settings, address: tuple[str, int], served: Served) -> str:

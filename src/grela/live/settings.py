@@ -15,6 +15,7 @@ class Settings:
     durable: whether an append is on the disk before its answer. memory: bytes of states kept, by all workers together.
     rate: requests a second for each client and worker, or None for any number.
     token_file: a file with the bearer token; without it the environment variable GRELA_TOKEN is looked at.
+    compact: whether to write the store anew before serving, so that what was deleted is in no file.
     """
 
     run: Path
@@ -26,6 +27,7 @@ class Settings:
     memory: int = 512_000_000
     rate: float | None = None
     token_file: Path | None = None
+    compact: bool = False
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -37,13 +37,10 @@ class _Worker:
 
 
 class Supervisor:
-    """Starts workers and keeps them; a context manager whose end lets go of the address."""
+    """Starts workers and keeps them. While it runs somebody keeps the address, by a socket that is not listened on."""
 
     def __init__(self, settings: Settings) -> None:
-        # The socket is never listened on: it keeps the address while workers come and go.
-        self._kept = listen(settings, alone=False)
-        self.address: tuple[str, int] = self._kept.getsockname()[:2]
-        self._settings = replace(settings, port=self.address[1])
+        self._settings = settings
         self._folder = TemporaryDirectory(prefix="grela-")
         self._workers: dict[int, _Worker] = {}
         self._pauses = dict.fromkeys(range(settings.workers), FIRST_PAUSE)
@@ -134,7 +131,6 @@ class Supervisor:
             worker.ear.send(END)
         for worker in self._workers.values():
             worker.process.join()
-        self._kept.close()
         self._stop_asked.close()
         self._stop_ask.close()
         self._folder.cleanup()
