@@ -17,19 +17,7 @@ needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not i
 def test_states_and_re_encoding_are_measured_side_by_side(tmp_path, monkeypatch, capsys):
     fitted().save(tmp_path / "run")
     where = [str(tmp_path / "run"), "--json", str(tmp_path / "load.json")]
-    little = [
-        "--seconds",
-        "1",
-        "--connections",
-        "2",
-        "--rates",
-        "50",
-        "--workers",
-        "1",
-        "--windows",
-        "5",
-        "--durable-only",
-    ]
+    little = ["--seconds=1", "--connections=2", "--rates=50", "--workers=1", "--windows=5", "--durable-only"]
     monkeypatch.setattr(sys, "argv", ["load.py", *where, *little])
     load.main()
     records = json.loads((tmp_path / "load.json").read_text())["records"]
@@ -43,7 +31,7 @@ def test_states_and_re_encoding_are_measured_side_by_side(tmp_path, monkeypatch,
 @pytest.mark.slow
 def test_users_of_given_lengths_are_asked_alone_and_memory_is_followed(tmp_path, monkeypatch, capsys):
     fitted().save(tmp_path / "run")
-    little = ["--connections", "2", "--workers", "1", "--lengths", "3", "50", "--soak", "0.4"]
+    little = ["--connections=2", "--workers=1", "--lengths", "3", "50", "--soak=0.4"]
     monkeypatch.setattr(sys, "argv", ["load.py", str(tmp_path / "run"), *little])
     load.main()
     said = capsys.readouterr().out
