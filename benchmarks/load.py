@@ -104,12 +104,16 @@ def prepared(run: Path, folder: Path, lengths: list[int]) -> Asked:
 
 def warmed(served: Served, asked: Asked) -> None:
     """Read users until all states are in memory."""
-    seconds = 5.0
+    seconds = 2.0
     while served.count("grela_states") < asked.users:
         if seconds > 1_000:
             raise SystemExit("the states of all users do not stay in memory; give the service more")
         # Each time from the first user on, of whom those before are quick.
-        requests(served, *asked.files, connections=4, seconds=seconds, once=True)
+        found = requests(served, *asked.files, connections=4, seconds=seconds, once=True)
+        if found["bad"]:
+            raise SystemExit(
+                f"{found['bad']} of {found['requests']} requests failed; the service's log says why"
+            )
         seconds *= 2
 
 

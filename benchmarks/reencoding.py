@@ -55,7 +55,7 @@ class Reencoding:
             state.items = np.concatenate([state.items, new.items])[-self.window :]
             state.times = np.concatenate([state.times.astype(new.times.dtype), new.times])[-self.window :]
             state.events += len(new.items)
-            state.last_time = new.last_time if len(new.items) else state.last_time
+            state.last_time = new.times[-1].item() if len(new.items) else state.last_time
         return list(states)
 
     def rebuild(self, batch: HistoryBatch) -> list[Remembered]:

@@ -39,6 +39,6 @@ def test_no_request_from_the_document_is_answered_by_5xx(case, url):
 
 @pytest.mark.slow
 @schema.parametrize()
-@settings(max_examples=1_000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_request_of_many_is_answered_by_5xx(case, url):
     case.validate_response(case.call(base_url=url), checks=CHECKS)
