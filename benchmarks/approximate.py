@@ -1,6 +1,7 @@
 """The approximate index on a trained run: how many of the exact 10 best it finds, and in what time.
 
     python benchmarks/approximate.py runs/ml-1m --items 0 100000 1000000 --json approximate.json
+    python benchmarks/approximate.py runs/ml-1m --items 100000 --bare
 
 Users of the run's test set ask, with all that their scores have. 0 items are the run's own; more are made of it:
 each is one of the run's items, drawn evenly, whose embedding and bias are moved by noise of half their deviation.
@@ -25,7 +26,7 @@ from grela import Recommender
 from grela.models.new_items import ItemRows, rows_of, with_rows, without_added
 from grela.models.recgrela import RecGRELA
 from grela.ops.repeats import Met
-from grela.serving.approximate import ApproximateIndex
+from grela.serving.approximate import ApproximateIndex, lifted
 from grela.serving.ranking import Candidates, TopList
 from grela.serving.top_k import top_k
 
@@ -91,6 +92,49 @@ def measure(
     return cases
 
 
+def bare(model: RecGRELA, hidden: torch.Tensor) -> list[str]:
+    """Lines on the index alone, lists and graph: the share of the 10 largest logits of a class among the 40 found."""
+    biases = np.zeros(model.config.num_items, np.float32)
+    if model.item_bias is not None:
+        biases = model.item_bias.of_items.detach().numpy()
+    weights = model.item_weights.detach().numpy()
+    scale = float(np.sqrt(biases.std() / weights.std()))
+    vectors, length = lifted(weights, biases, scale)
+    queries = np.zeros((len(hidden), vectors.shape[1]), np.float32)
+    queries[:, :-2], queries[:, -2] = hidden.numpy(), scale
+    queries *= length / np.linalg.norm(queries, axis=1, keepdims=True)
+    best = np.argsort(-(hidden.numpy() @ weights.T + biases), 1)[:, :K]
+    graph, graph_seconds = timed(lambda: _graph(vectors))
+    lists, list_seconds = timed(lambda: ApproximateIndex.of(model).index)
+    lines = []
+    for name, index, settings, seconds in (
+        ("lists", lists, [(p, faiss.SearchParametersIVF(nprobe=p)) for p in (32, 64, 128)], list_seconds),
+        (
+            "graph",
+            graph,
+            [(e, faiss.SearchParametersHNSW(efSearch=e)) for e in (64, 128, 256)],
+            graph_seconds,
+        ),
+    ):
+        for number, chosen in settings:
+            (_, places), taken = timed(
+                lambda index=index, chosen=chosen: index.search(queries, 40, params=chosen)
+            )
+            share = np.mean([len(np.intersect1d(a, b)) / K for a, b in zip(places, best, strict=True)])
+            lines.append(
+                f"{len(vectors):>9,} items, {name} {number:>3}: {share:.3f} of the 10 best among 40, "
+                f"{1e3 * taken / len(queries):.2f} ms a query; built in {seconds:.0f} s"
+            )
+    return lines
+
+
+def _graph(vectors: np.ndarray) -> Any:
+    index = faiss.IndexHNSWFlat(vectors.shape[1], 32)
+    index.hnsw.efConstruction = 80
+    index.add(vectors)
+    return index
+
+
 def main() -> int:
     """Measure, print, write JSON."""
     parser = argparse.ArgumentParser(
@@ -103,6 +147,7 @@ def main() -> int:
     parser.add_argument(
         "--noise", type=float, default=0.5, help="of made-up items, as a share of the deviation"
     )
+    parser.add_argument("--bare", action="store_true", help="the index alone, beside a graph, instead")
     parser.add_argument("--filter-seen", action="store_true")
     parser.add_argument("--json", type=Path, help="file to write")
     asked = parser.parse_args()
@@ -114,6 +159,9 @@ def main() -> int:
     hidden, met = run.scorer.hidden(chosen), run.scorer.met(chosen)
     found = []
     for items in asked.items:
+        if asked.bare:
+            print(*bare(expanded(run.model, items, asked.noise), hidden), sep="\n", flush=True)
+            continue
         for case in measure(
             expanded(run.model, items, asked.noise), hidden, met, asked.probes, filter_seen=asked.filter_seen
         ):

@@ -14,9 +14,10 @@ from pathlib import Path
 import forked_service
 
 from fit_cases import fitted
+from grela.errors import RunError
 from grela.live.client import Client
 from grela.live.limits import Limits
-from grela.live.loading import seed, served_of
+from grela.live.loading import Change, change_items, load_served, seed, served_of
 from grela.live.service import Service
 from grela.live.settings import Settings
 from grela.store.memory import MemoryStore
@@ -34,13 +35,23 @@ def seeded_store() -> MemoryStore:
     return store
 
 
-def service(store=None, *, memory: int = 10**8, limits: Limits | None = None, load=None) -> Service:
-    """A service of one worker on the small run."""
+def service(
+    store=None, *, memory: int = 10**8, limits: Limits | None = None, load=None, run: Path | None = None
+) -> Service:
+    """A service of one worker on the small run, or on a copy of it in a folder."""
     served = served_of(fitted())
+    of_memory = load or (lambda: served_of(fitted()))
+
+    def change(change: Change) -> None:
+        if run is None:
+            raise RunError("this run is in no folder")
+        change_items(run, change)
+
     return Service(
         seeded_store() if store is None else store,
         served,
-        load=load or (lambda: served_of(fitted())),
+        load=of_memory if run is None else lambda: load_served(run),
+        change=change,
         memory=memory,
         limits=limits or Limits(),
     )

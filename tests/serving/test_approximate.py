@@ -123,7 +123,7 @@ def test_nearest_vectors_are_those_of_the_largest_logits():
     rng = np.random.default_rng(0)
     weights, biases = rng.normal(size=(300, 5)).astype(np.float32), rng.normal(-9, 2, 300).astype(np.float32)
     query, scale = rng.normal(size=5), 1.7
-    vectors, length = module._lifted(weights, biases, scale)
+    vectors, length = module.lifted(weights, biases, scale)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), length, rtol=1e-5)
     asked = np.concatenate([query, [scale, 0]])
     distances = ((vectors - asked * 3) ** 2).sum(1)

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from grela.errors import RefusedError
 from grela.live.answers import answer, refusal
 from grela.live.bodies import (
+    ChangedItemsAnswer,
     DeletedAnswer,
     EncodedEventsAnswer,
     EncodedListAnswer,
@@ -24,6 +25,7 @@ from grela.live.bodies import (
     HistoryBody,
     ItemsAnswer,
     ModelAnswer,
+    NewItemsBody,
     PastEvent,
     Result,
     StatusAnswer,
@@ -106,6 +108,20 @@ class Endpoints:
         text, limit = self._searched(request)
         return answer(ItemsAnswer(await self.service.find(text, limit)))
 
+    async def add_items(self, request: Request) -> Response:
+        """POST /items"""
+        body = await self.reader.body(request, NewItemsBody)
+        new = self.service.checker.new_items(body)
+        model = await self.service.change_items(lambda recommender: recommender.with_items(new))
+        return answer(ChangedItemsAnswer(model, [str(one.item) for one in new]))
+
+    async def remove_item(self, request: Request) -> Response:
+        """DELETE /items/{item}"""
+        item = self.service.checker.item_id(path_id(request, "item"))
+        query(request)
+        model = await self.service.change_items(lambda recommender: recommender.without_items([item]))
+        return answer(ChangedItemsAnswer(model, [item]))
+
     async def load_again(self, request: Request) -> Response:
         """POST /model/reload"""
         query(request)
@@ -134,7 +150,7 @@ class Endpoints:
         return answer(document())
 
     def routes(self) -> list[Route]:
-        """The busiest first: routes are tried in order. A user's id may hold slashes, percent-encoded."""
+        """The busiest first: routes are tried in order. An id may hold slashes, percent-encoded."""
         get, post = ["GET"], ["POST"]
         return [
             Route("/events", self.events, methods=post),
@@ -145,6 +161,8 @@ class Endpoints:
             Route("/users/{user:path}", self.delete, methods=["DELETE"]),
             Route("/users", self.users, methods=get),
             Route("/items", self.items, methods=get),
+            Route("/items", self.add_items, methods=post),
+            Route("/items/{item:path}", self.remove_item, methods=["DELETE"]),
             Route("/model/reload", self.load_again, methods=post),
             Route("/health", self.health, methods=get),
             Route("/ready", self.ready, methods=get),
@@ -165,7 +183,7 @@ class Endpoints:
         return text, limit
 
     def _user(self, request: Request) -> str:
-        return self.service.checker.user(path_id(request))
+        return self.service.checker.user(path_id(request, "user"))
 
 
 async def page_file(request: Request) -> Response:

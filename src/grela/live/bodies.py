@@ -61,6 +61,24 @@ class HistoryBody(Choice, forbid_unknown_fields=True, kw_only=True):
     times: Annotated[list[Time], Meta(extra_json_schema={"maxItems": _LIMITS.history})] | None = None
 
 
+class NewItem(Struct, forbid_unknown_fields=True):
+    """An item that the model does not know, which is to begin like known ones: all alike, or with a weight each.
+
+    bias: the logarithm of the share of all events that it is expected to have, instead of what comes of the others.
+    """
+
+    item: Id
+    like: Annotated[list[Id] | dict[str, float], Meta(extra_json_schema={"minItems": 1, "minProperties": 1})]
+    title: Annotated[str, Meta(extra_json_schema={"maxLength": _LIMITS.title_length})] | None = None
+    bias: float | None = None
+
+
+class NewItemsBody(Struct, forbid_unknown_fields=True):
+    """Items to be added, all or none."""
+
+    items: Annotated[list[NewItem], Meta(extra_json_schema={"minItems": 1, "maxItems": _LIMITS.new_items})]
+
+
 class Item(Struct):
     """An item of the catalogue."""
 
@@ -192,6 +210,12 @@ class ModelAnswer(Struct):
     """The fingerprint of the model that is served from now on."""
 
     model: str
+
+
+class ChangedItemsAnswer(ModelAnswer):
+    """The items that were added or removed, and the fingerprint of the model that is served from now on."""
+
+    items: list[str]
 
 
 class StatusAnswer(Struct):

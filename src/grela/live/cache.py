@@ -51,6 +51,13 @@ class StateCache:
         if found is not None:
             self.bytes -= found[1]
 
+    def drop_those_that_skipped(self) -> None:
+        """Forget states that have not seen all logged events, since the model did not know their items."""
+        entries = [(user, one) for user, (one, _) in self._entries.items()]
+        for user, one in entries:
+            if one.state.events < one.position.seq:
+                self.drop(user)
+
     def overflow(self) -> list[tuple[str, Followed]]:
         """Remove entries until the rest is within the limit; returns those that the store has not."""
         return self._remove(self.limit)

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from grela.catalogue import NewItem
 from grela.data.vocabulary import RawId
 from grela.errors import RefusedError
-from grela.live.bodies import Choice, Event, EventsBody, HistoryBody
-from grela.live.ids import checked_id, in_order
+from grela.live.bodies import Choice, Event, EventsBody, HistoryBody, NewItemsBody
+from grela.live.ids import checked_id, checked_title, in_order
 from grela.live.jobs import Follow, Happened, Suggest, Wanted
 from grela.live.limits import Limits
 from grela.live.served import Served
@@ -62,6 +63,28 @@ class Checker:
         allow = None if choice.allow is None else self._listed(choice.allow, "allow")
         return Wanted(choice.k, choice.filter_seen, allow, self._listed(choice.exclude, "exclude"))
 
+    def new_items(self, body: NewItemsBody) -> list[NewItem]:
+        """Items to be added, as the library takes them; what they are like is checked there."""
+        if not 1 <= len(body.items) <= self.limits.new_items:
+            raise RefusedError(
+                f"{len(body.items):,} items, expected 1 to {self.limits.new_items:,} in one request; send several"
+            )
+        return [
+            NewItem(
+                item=self.item_id(one.item, f"item {place}"),
+                like=one.like,
+                title=None
+                if one.title is None
+                else checked_title(one.title, f"item {place}: title", longest=self.limits.title_length),
+                bias=one.bias,
+            )
+            for place, one in enumerate(body.items)
+        ]
+
+    def item_id(self, raw: RawId, what: str = "item") -> str:
+        """An item's id as canonical text; it need not be known."""
+        return checked_id(raw, what, integers=self.served.integer_items, longest=self.limits.id_length)
+
     def user(self, raw: RawId, what: str = "user") -> str:
         """A user's id as canonical text; any user may be named, known or new."""
         return checked_id(raw, what, integers=self.served.integer_users, longest=self.limits.id_length)
@@ -86,7 +109,7 @@ class Checker:
 
     def _item(self, raw: RawId, what: str) -> str:
         served = self.served
-        item = checked_id(raw, what, integers=served.integer_items, longest=self.limits.id_length)
+        item = self.item_id(raw, what)
         if item not in served.dense:
             raise RefusedError(
                 f"{what} is {item!r}, which is not in the catalogue of {len(served.items):,} items; send a known one "

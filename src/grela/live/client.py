@@ -109,6 +109,14 @@ class Client:
         )["items"]
         return found
 
+    def add_items(self, items: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Add items, each with item, like, and maybe title and bias, all or none; returns their ids."""
+        return list(self._ask("POST", "/items", {"items": [dict(one) for one in items]})["items"])
+
+    def remove_item(self, item: str | int) -> None:
+        """Never recommend an item again."""
+        self._ask("DELETE", f"/items/{quote(str(item), safe='')}")
+
     def reload(self) -> str:
         """Serve the model that the run's folder has now; returns its fingerprint."""
         return str(self._ask("POST", "/model/reload")["model"])

@@ -111,7 +111,7 @@ class Cycle:
     def _stored(self, user: str, stored: StoredState) -> Followed:
         """What the store has; where that is damaged, the log has all of it."""
         try:
-            state = self.served.codec.decode(stored.payload)
+            state = self.served.codec.decode(stored.payload, logged=stored.position.seq)
         except StateError as error:
             logger.error("the stored state of user %r is not used: %s", user, error)
             return Followed(self.served.stepper.empty(), START, saved=True)

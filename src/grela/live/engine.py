@@ -131,7 +131,10 @@ class Engine(Generic[Token]):
 
     def _change_model(self, served: Served) -> None:
         self._next_served = None
-        self._cycle.cache.empty()
+        if served.fingerprint != self._cycle.served.fingerprint:
+            self._cycle.cache.empty()
+        else:  # the catalogue changed: an item that was skipped may be known now
+            self._cycle.cache.drop_those_that_skipped()
         self._cycle.served = served
         self.measures.model = served.fingerprint
 

@@ -38,6 +38,17 @@ def checked_id(raw: RawId, what: str, *, integers: bool, longest: int) -> str:
     return canonical(raw, integers=integers)
 
 
+def checked_title(title: str, what: str, *, longest: int) -> str:
+    """The title, or RefusedError for one that no page could show."""
+    unprintable = _UNPRINTABLE.search(title)
+    if unprintable or not 1 <= len(title) <= longest:
+        raise RefusedError(
+            f"{what} has {len(title):,} characters{', control characters among them' if unprintable else ''}, expected "
+            f"1 to {longest:,} that can be shown"
+        )
+    return title
+
+
 @dataclass(frozen=True)
 class Clock:
     """How times of a log are told: `unit` is "us" (microseconds UTC) or "given"; `whole` numbers or floats."""

@@ -13,6 +13,7 @@ class Limits:
     events: events of one POST /events                  history: items of a history given in a request
     k: items of one list                                listed: items of `allow` or of `exclude`
     id_length: characters of an id                      shown_history: events of one GET /users/{id}/history
+    new_items: items of one POST /items                 title_length: characters of a new item's title
     explained: events of a history that GET /users/{id}/explanation reads again
     waiting: events, histories' items and lists that wait at one time, past which the answer is 503
     waiting_bytes: bytes of bodies being read or waiting at one time, likewise
@@ -25,6 +26,8 @@ class Limits:
     k: int = 1_000
     listed: int = 10_000
     id_length: int = 256
+    new_items: int = 1_000
+    title_length: int = 1_000
     shown_history: int = 10_000
     explained: int = 100_000
     waiting: int = 50_000

@@ -11,11 +11,20 @@ from grela.serving.compiled_stepper import choose_stepper
 from grela.store.protocol import NewEvent, Store
 
 Progress = Callable[[int, int], None]
+Change = Callable[[Recommender], Recommender]
 
 
 def load_served(run: Path) -> Served:
     """The run's model, ready; RunError, ModelError or ConfigError if it cannot be served."""
     return served_of(Recommender.load(run, device="cpu"))
+
+
+def change_items(run: Path, change: Change) -> None:
+    """Write into the run's folder what `change` adds to its catalogue or removes from it.
+
+    CatalogueError for what cannot be added or removed; RunError where the folder was changed meanwhile.
+    """
+    change(Recommender.load(run, device="cpu")).save_items(run)
 
 
 def served_of(recommender: Recommender) -> Served:

@@ -18,7 +18,7 @@ _ERRORS = {
     401: "The bearer token is missing or wrong.",
     403: "The Host or Origin is not the service's own.",
     408: "The body took too long to arrive.",
-    409: "The run's folder has no model that can be served; the old one goes on.",
+    409: "The run's folder has no model that can be served, or cannot be changed now; the old one goes on.",
     413: "The body is too large.",
     415: "The body is not declared as application/json.",
     422: "A value is out of bounds, or an item is not in the catalogue.",
@@ -37,6 +37,14 @@ _USER = {
     "in": "path",
     "required": True,
     "description": "A user's raw id, percent-encoded; any id may be given, known or new.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": _LIMITS.id_length},
+}
+
+_ITEM = {
+    "name": "item",
+    "in": "path",
+    "required": True,
+    "description": "An item's raw id, percent-encoded.",
     "schema": {"type": "string", "minLength": 1, "maxLength": _LIMITS.id_length},
 }
 
@@ -156,6 +164,21 @@ _PATHS = {
                 ),
                 _count("limit", 20, _LIMITS.k, "How many items."),
             ],
+        ),
+        "post": _operation(
+            "Add items to the catalogue, all or none, without training: each begins like known ones. Kept in the run's "
+            "folder.",
+            bodies.ChangedItemsAnswer,
+            409,
+            takes=bodies.NewItemsBody,
+        ),
+    },
+    "/items/{item}": {
+        "delete": _operation(
+            "Never recommend an item again; histories that hold it are understood as before. Kept in the run's folder.",
+            bodies.ChangedItemsAnswer,
+            409,
+            parameters=[_ITEM],
         )
     },
     "/model/reload": {
@@ -178,6 +201,7 @@ def document() -> dict[str, Any]:
         *(
             bodies.EventsBody,
             bodies.HistoryBody,
+            bodies.NewItemsBody,
             bodies.EventsAnswer,
             bodies.ListAnswer,
             bodies.UserListAnswer,
@@ -185,6 +209,7 @@ def document() -> dict[str, Any]:
         *(
             bodies.HistoryAnswer,
             bodies.ItemsAnswer,
+            bodies.ChangedItemsAnswer,
             bodies.DeletedAnswer,
             bodies.ModelAnswer,
             bodies.StatusAnswer,

@@ -10,10 +10,10 @@ from starlette.requests import ClientDisconnect, Request
 
 from grela.errors import RefusedError
 from grela.live.answers import JSON
-from grela.live.bodies import Choice, EventsBody, HistoryBody
+from grela.live.bodies import Choice, EventsBody, HistoryBody, NewItemsBody
 from grela.live.limits import Limits
 
-Body = TypeVar("Body", EventsBody, HistoryBody)
+Body = TypeVar("Body", EventsBody, HistoryBody, NewItemsBody)
 
 QUERY_FIELDS = 10_100
 
@@ -25,7 +25,7 @@ class Reader:
         self.limits = limits
         self._reading = 0
         self._decoders: dict[type, msgspec.json.Decoder[Any]] = {
-            kind: msgspec.json.Decoder(kind) for kind in (EventsBody, HistoryBody)
+            kind: msgspec.json.Decoder(kind) for kind in (EventsBody, HistoryBody, NewItemsBody)
         }
 
     async def body(self, request: Request, kind: type[Body]) -> Body:
@@ -75,15 +75,15 @@ class Reader:
         )
 
 
-def path_id(request: Request) -> str:
-    """The user's id in the path; RefusedError where its percent-encoding is no UTF-8."""
+def path_id(request: Request, name: str) -> str:
+    """The id in the path; RefusedError where its percent-encoding is no UTF-8."""
     raw: bytes = request.scope.get("raw_path") or request.url.path.encode()
     try:
         unquote_to_bytes(raw.partition(b"?")[0]).decode("utf-8")
     except UnicodeDecodeError as error:
         raise RefusedError(f"the path is not UTF-8: {error}; percent-encode the id as UTF-8", 400) from error
-    user: str = request.path_params["user"]
-    return user
+    found: str = request.path_params[name]
+    return found
 
 
 def query(request: Request, *allowed: str) -> dict[str, list[str]]:

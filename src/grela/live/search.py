@@ -1,4 +1,4 @@
-"""Items by their titles, the more popular first."""
+"""Items that may be recommended by their titles, the more popular first."""
 
 from bisect import bisect_right
 from itertools import accumulate
@@ -17,6 +17,7 @@ class Search:
 
     def __init__(self, served: Served) -> None:
         order = np.argsort(-served.fallback, kind="stable")
+        order = order[served.shown[order]]
         self._items = [Item(served.items[j], served.titles[j]) for j in order.tolist()]
         self._by_id = {one.item: one for one in self._items}
         lines = [(one.title or one.item).replace("\n", " ").casefold() + "\n" for one in self._items]

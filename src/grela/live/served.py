@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -34,6 +33,7 @@ class Served:
     items:       canonical text of each item, by dense id - 1;  dense: the reverse, ids from 1
     titles:      likewise, None where an item has none
     fallback:    float32 [N], scores for a history without events: popularity
+    shown:       bool [N], the items that may be recommended: those that were removed may not
     filter_seen: whether items of the history are left out where a request does not say
     """
 
@@ -43,6 +43,7 @@ class Served:
     dense: dict[str, int]
     titles: list[str | None]
     fallback: np.ndarray
+    shown: np.ndarray
     filter_seen: bool
     clock: Clock
     integer_users: bool
@@ -54,6 +55,8 @@ class Served:
         model, histories = recommender.model, recommender.split.histories
         raws = histories.catalogue.ids.to_pylist()
         items = [str(raw) for raw in raws]
+        shown = np.full(len(items), True)
+        shown[histories.removed - 1] = False
         return Served(
             stepper,
             StateCodec(model),
@@ -61,6 +64,7 @@ class Served:
             {item: number for number, item in enumerate(items, 1)},
             [recommender.titles.get(raw) for raw in raws],
             recommender.train_counts[1:].astype(np.float32),
+            shown,
             model.repeats is None,
             Clock(histories.time_unit, histories.times.dtype.kind == "i"),
             histories.users.integers,
@@ -92,9 +96,10 @@ class Served:
         """What may be shown. Items that this model does not know are passed over."""
         filter_seen = self.filter_seen if wanted.filter_seen is None else wanted.filter_seen
         if wanted.allow is None and not wanted.exclude:
-            return _everything(len(self.items), filter_seen)
+            return Candidates(self.shown, filter_seen)
         allow = None if wanted.allow is None else self._dense(wanted.allow)
-        return Candidates.of(len(self.items), allow, self._dense(wanted.exclude), filter_seen=filter_seen)
+        chosen = Candidates.of(len(self.items), allow, self._dense(wanted.exclude), filter_seen=filter_seen)
+        return Candidates(chosen.allowed & self.shown, filter_seen)
 
     def _dense(self, items: Sequence[str]) -> np.ndarray:
         return np.array([dense for item in items if (dense := self.dense.get(item))], np.int64)
@@ -106,8 +111,3 @@ class Served:
             for dense, score in zip(top.items.tolist(), top.scores.tolist(), strict=True)
         ]
         return Listed(cold_start, msgspec.json.encode(shown))
-
-
-@lru_cache(maxsize=4)
-def _everything(num_items: int, filter_seen: bool) -> Candidates:
-    return Candidates(np.full(num_items, True), filter_seen)

@@ -6,13 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-from grela.errors import GrelaError, RefusedError
+from grela.errors import CatalogueError, GrelaError, RefusedError
 from grela.live.bodies import ExplanationAnswer, Item, KnownUser, UsersAnswer
 from grela.live.checking import Checker
 from grela.live.engine import Engine, Outcome
 from grela.live.explaining import explanation
 from grela.live.jobs import Answer, Follow, Forget, Happened, Job, Wanted
 from grela.live.limits import Limits
+from grela.live.loading import Change
 from grela.live.measures import Measures
 from grela.live.partition import owner
 from grela.live.peers import Link, LoadAgain, Loaded, Question, TellMeasures, Told
@@ -30,7 +31,7 @@ class Service:
     """It serves one event loop, whichever asks first; `close` it there.
 
     links: to each worker by its number, None for this one; alone: (None,)
-    load: reads the run's folder anew
+    load: reads the run's folder anew; change: writes changes of its catalogue there
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Service:
         served: Served,
         *,
         load: Callable[[], Served],
+        change: Callable[[Change], None],
         links: Sequence[Link | None] = (None,),
         memory: int,
         limits: Limits,
@@ -50,6 +52,7 @@ class Service:
         self._store = store
         self._links = links
         self._load = load
+        self._change = change
         self._loading = asyncio.Lock()
         # Long histories are read and titles searched beside the loop.
         self._beside = ThreadPoolExecutor(2, thread_name_prefix="grela reader")
@@ -131,6 +134,19 @@ class Service:
         if len(found) > 1:
             raise RefusedError("the run changed while workers read it; load it again", 409)
         return str(found.pop())
+
+    async def change_items(self, change: Change) -> str:
+        """Change the catalogue in the run's folder and serve it everywhere; returns the model's fingerprint then.
+
+        RefusedError for what cannot be added or removed, and, with status 409, where the folder cannot be changed now.
+        """
+        try:
+            await self._run(self._change, change)
+        except CatalogueError as error:
+            raise RefusedError(str(error)) from error
+        except GrelaError as error:
+            raise RefusedError(f"the catalogue was not changed: {error}", 409) from error
+        return await self.load_everywhere()
 
     async def all_measures(self) -> list[Measures]:
         """Every worker's numbers."""

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -150,7 +151,8 @@ def _work(settings: Settings, number: int, sockets: Path, mouth: Connection) -> 
     ended = threading.Event()
 
     async def drained() -> None:
-        mouth.send(DRAINED)
+        with suppress(BrokenPipeError):  # the supervisor has died: there is nobody to wait for
+            mouth.send(DRAINED)
         await asyncio.get_running_loop().run_in_executor(None, ended.wait)
 
     place = Place(number, settings.workers, sockets, drained)

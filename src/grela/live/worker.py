@@ -16,7 +16,7 @@ import uvloop
 from grela.errors import ServiceError
 from grela.live.app import application
 from grela.live.guard import Guard
-from grela.live.loading import load_served
+from grela.live.loading import change_items, load_served
 from grela.live.peers import Link, PeerSide
 from grela.live.rate import Rate
 from grela.live.served import Served
@@ -88,6 +88,7 @@ async def _serve(
         store,
         served,
         load=lambda: load_served(settings.run),
+        change=lambda change: change_items(settings.run, change),
         links=links,
         memory=max(1, settings.memory // len(links)),
         limits=settings.limits,

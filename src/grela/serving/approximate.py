@@ -38,7 +38,8 @@ from grela.serving.top_k import Logits, of_histories, top_k
 
 PROBES = 128
 SAMPLE = 4_096
-LEAST_DEPTH, DEPTH_PER_ITEM = 40, 4  # what each query asks for
+LEAST_DEPTH, DEPTH_PER_ITEM = 40, 4  # what each query asks for,
+MOST_FOR_MET = 200  # and for items met, which crowd the front and are often lowered or left out
 FEWEST_OF_A_LIST = 39  # items; faiss warns below
 
 
@@ -71,12 +72,12 @@ class ApproximateIndex:
         if model.item_bias is not None:
             biases = model.item_bias.of_items.detach().float().cpu().numpy()
         scale = float(np.sqrt(biases.std() / max(weights.std(), 1e-30)))
-        vectors, length = _lifted(weights, biases, scale)
+        vectors, length = lifted(weights, biases, scale)
         lists = max(1, min(int(4 * len(vectors) ** 0.5), len(vectors) // FEWEST_OF_A_LIST))
         index = faiss.IndexIVFFlat(
             faiss.IndexFlatL2(vectors.shape[1]), vectors.shape[1], lists, faiss.METRIC_L2
         )
-        index.cp.seed, index.cp.niter = seed, 10
+        index.cp.seed, index.cp.niter, index.cp.max_points_per_centroid = seed, 10, 64
         index.train(vectors)
         index.add(vectors)
         drawn = np.random.default_rng(seed).permutation(len(vectors))[:SAMPLE]
@@ -90,7 +91,9 @@ class ApproximateIndex:
         if not len(hidden):
             return []
         logits = Logits.of(self.model, hidden, met, candidates)
-        found = self._search(logits.queries, candidates, max(LEAST_DEPTH, DEPTH_PER_ITEM * k))
+        most_met = int(torch.bincount(logits.met_row, minlength=1).max())
+        depth = max(LEAST_DEPTH, DEPTH_PER_ITEM * k) + min(most_met, MOST_FOR_MET)
+        found = self._search(logits.queries, candidates, depth)
         of_sample_CBS = _of_sample(logits, self.sample)
         tops = []
         for b in range(len(hidden)):
@@ -137,7 +140,7 @@ class ApproximateIndex:
         return TopList(places[top.items - 1] + 1, top.scores)
 
 
-def _lifted(weights: np.ndarray, biases: np.ndarray, scale: float) -> tuple[np.ndarray, float]:
+def lifted(weights: np.ndarray, biases: np.ndarray, scale: float) -> tuple[np.ndarray, float]:
     """(w, (b - mean) / s, what is missing to the longest one's length) of each item, [N, D + 2]; that length."""
     vectors = np.zeros((len(weights), weights.shape[1] + 2), np.float32)
     vectors[:, :-2] = weights
