@@ -17,8 +17,8 @@ others are
 
 A history for which fewer than k candidates are found gets its list from `top_k`.
 
-Why faiss (MIT; wheels for Linux, macOS and Windows; no dependency but numpy): of what it has, lists had the recall
-of its graph (IndexHNSWFlat) in less time and a third of its time to build; docs/items.md has the figures.
+Why faiss (MIT; wheels for Linux, macOS and Windows; no dependency but numpy): of what it has, lists had a higher
+recall than its graph (IndexHNSWFlat) in the same time, and half its time to build; docs/items.md has the figures.
 """
 
 from dataclasses import dataclass, replace
