@@ -11,7 +11,7 @@ from grela.configuration import Config
 from grela.data.histories import Cases
 from grela.data.splitting import Split
 from grela.errors import ConfigError, EmptyDataError, KernelError
-from grela.evaluation.evaluate import validate
+from grela.evaluation.evaluate import accuracy
 from grela.models.forms import choose_form
 from grela.models.recgrela import RecGRELA
 from grela.ops.compiled.build import load_library, waits_for_compiler
@@ -24,6 +24,7 @@ from grela.training.loop import Training
 from grela.training.losses import event_counts
 from grela.training.precision import product_dtype
 from grela.training.prefixes import PrefixPlan
+from grela.training.ranks import ALONE, Ranks
 from grela.training.sequences import Plan, TrainingSequences
 from grela.training.statistics import gap_counts, repeat_log_odds
 from grela.training.streams import StreamPlan
@@ -31,7 +32,13 @@ from grela.training.windows import WindowPlan
 
 
 def train(
-    split: Split, config: Config, *, folder: Path | None, listener: Listener, device: torch.device
+    split: Split,
+    config: Config,
+    *,
+    folder: Path | None,
+    listener: Listener,
+    device: torch.device,
+    ranks: Ranks = ALONE,
 ) -> tuple[RecGRELA, list[dict[str, Any]]]:
     """The model of the best epoch, and the record of every epoch; resumes from `folder` where it can.
 
@@ -39,6 +46,8 @@ def train(
     """
     histories, settings = split.histories, config.training
     plan = training_plan(split, config)
+    if ranks.size > plan.rows:
+        listener.notice(_idle(ranks.size, plan.rows, settings))
     if device.type == "cpu" and settings.kernels in ("auto", "compiled") and waits_for_compiler():
         listener.notice("compiling the kernels for this processor: some seconds, once")
     model = untrained(config, plan.sequences, histories.num_items).to(device)
@@ -47,10 +56,19 @@ def train(
         plan,
         settings,
         folder=folder,
-        validate=validator(split.cases("valid"), settings, device),
+        validate=validator(split.cases("valid"), settings, device, ranks),
         listener=listener,
+        ranks=ranks,
     )
     return model, training.run().epochs
+
+
+def _idle(ranks: int, rows: int, settings: TrainingConfig) -> str:
+    return (
+        f"{ranks - rows} of {ranks} ranks have nothing to compute: a step of training.batch_positions "
+        f"{settings.batch_positions} has {rows} rows (training.rows {settings.rows} at most). Start fewer, or raise "
+        "these settings, which makes other steps and another model"
+    )
 
 
 def untrained(config: Config, sequences: TrainingSequences, num_items: int) -> RecGRELA:
@@ -105,18 +123,23 @@ def training_plan(split: Split, config: Config) -> Plan:
     sequences = TrainingSequences(histories.items, start, start + split.train_end, gaps)
     causal = StreamPlan if settings.histories == "carried" else WindowPlan
     plan = causal if config.model.form == "causal" else PrefixPlan
-    return plan(sequences, settings.window, settings.batch_positions, settings.seed)
+    return plan(sequences, settings.window, settings.batch_positions, settings.seed, settings.rows)
 
 
 def validator(
-    cases: Cases, config: TrainingConfig, device: torch.device
+    cases: Cases, config: TrainingConfig, device: torch.device, ranks: Ranks = ALONE
 ) -> Callable[[RecGRELA], dict[str, float]]:
-    """Measures a model on the validation cases, in the precision of its training."""
+    """Measures a model on the validation cases, in the precision of its training; each rank takes a part of them."""
     dtype = product_dtype(config.precision, device)
+    part = ranks.part(len(cases))
+    mine = cases.take(part)
 
     def measure(model: RecGRELA) -> dict[str, float]:
         form = choose_form(model, config.kernels)
-        return validate(ModelScorer(model, window=config.window, dtype=dtype, form=form), cases)
+        scorer = ModelScorer(model, window=config.window, dtype=dtype, form=form)
+        # Where there are no cases at all, `accuracy` says so; a rank that gets none of several has nothing to say.
+        of_mine = accuracy(scorer, mine) if len(mine) or not len(cases) else {}
+        return {name: float(values.mean()) for name, values in ranks.all_values(of_mine).items()}
 
     return measure
 

@@ -49,6 +49,7 @@ from grela.serving.session import Session, Shop
 from grela.training.checkpoint import remove_checkpoints
 from grela.training.listener import Listener, Silence
 from grela.training.loop import METRICS, write_metrics
+from grela.training.ranks import ALONE, Ranks
 
 
 class Recommender:
@@ -87,6 +88,7 @@ class Recommender:
         listener: Listener | None = None,
         device: str = "auto",
         command: str = "Recommender.fit",
+        ranks: Ranks = ALONE,
     ) -> "Recommender":
         """Prepare `events`, train, and return the recommender with the weights of the best epoch.
 
@@ -96,10 +98,14 @@ class Recommender:
             the same events and settings. Without it nothing is written.
         device: "auto" (CUDA where there is one), "cpu" or "cuda"
         command: what the report says made it
+        ranks: the processes that train together, all of which call this with the same events and settings, see
+            docs/distributed.md; they know their devices. Rank 0 alone tells, evaluates and writes
 
-        Raises DataError for bad events, ConfigError for bad settings, RunError for a folder of another run.
+        Raises DataError for bad events, ConfigError for bad settings, RunError for a folder of another run,
+        RanksError where ranks do not agree or lose one another.
         """
-        config, listener = config or Config(), listener or Silence()
+        config = config or Config()
+        listener = listener if listener is not None and ranks.first else Silence()
         titles = {} if titles is None else titles
         if not isinstance(config, Config):
             raise ConfigError(
@@ -112,7 +118,7 @@ class Recommender:
         split = config.split.apply(histories)
         config = sized(config, split)
         must_be_trainable(split, config)
-        where = pick_device(device)
+        where = ranks.device or pick_device(device)
         must_have_kernels(config, where)
         facts = RunFacts(
             config=config,
@@ -124,18 +130,19 @@ class Recommender:
             command=command,
         )
         folder = None if out is None else Path(out)
-        if folder is not None and run_folder.claim(folder, facts):
+        ranks.must_agree(run_folder.flat(config.to_json()) | {"the data's fingerprint": split.fingerprint})
+        if folder is not None and ranks.agreed(ranks.first and run_folder.claim(folder, facts)):
             listener.notice(f"the run in {folder} is already finished")
             return cls.load(folder, device=device)
         for line in (*facts.prepared, *facts.split_report):
             listener.notice(line)
-        model, epochs = train(split, config, folder=folder, listener=listener, device=where)
+        model, epochs = train(split, config, folder=folder, listener=listener, device=where, ranks=ranks)
         fitted = cls(model, split, facts, titles=_of_catalogue(titles, split), epochs=epochs)
         if titles and not fitted.titles:
             listener.notice(
                 f"none of the {len(titles):,} titles is of an item of the log: items go by their ids"
             )
-        if folder is not None:
+        if folder is not None and ranks.first:
             write_results(
                 folder,
                 facts=facts,

@@ -28,6 +28,8 @@ class TrainingConfig:
                      them. For causal models of histories much longer than a window
     batch_positions: at most so many positions in one optimiser step, of all histories or prefixes in it; 0
                      leaves it to the number of training events, see `sized_for`
+    rows:            at most so many parts of a step, computed side by side by threads or ranks and then added up;
+                     a part has at least 512 positions (prefixes 2,048) and a window. Other parts, other draws
     learning_rate:   peak rate of AdamW, after `warmup_steps` of linear rise
     loss:            what is minimised: "softmax" over all items; "softmax_without_seen" over those not yet met by
                      the position's user; from 100,000 items up "sampled_softmax", "classic_sampled_softmax",
@@ -53,6 +55,7 @@ class TrainingConfig:
     window: int = 200
     histories: Literal["windows", "carried"] = "windows"
     batch_positions: int = 0
+    rows: int = 4
     loss: LossName = "softmax"
     negatives: int = 512
     frequency_power: float = 0.0
@@ -73,6 +76,7 @@ class TrainingConfig:
             ("epochs", 1),
             ("window", 2),
             ("batch_positions", 0),
+            ("rows", 1),
             ("negatives", 1),
             ("warmup_steps", 0),
             ("patience", 0),
