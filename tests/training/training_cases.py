@@ -9,10 +9,12 @@ import torch
 from grela.models.recgrela import RecGRELA, RecGRELAConfig
 from grela.ops.gaps import BUCKETS
 from grela.ops.losses.targets import Loss
+from grela.training import prefixes, streams, windows
 from grela.training.config import TrainingConfig
 from grela.training.listener import EpochReport, StepReport
 from grela.training.loop import Training, selected_by
 from grela.training.prefixes import PrefixPlan
+from grela.training.ranks import ALONE, Ranks
 from grela.training.sequences import TrainingSequences
 from grela.training.statistics import gap_counts
 from grela.training.streams import StreamPlan
@@ -73,6 +75,7 @@ def make_training(
     width: int = 16,
     device: torch.device | str = "cpu",
     loss_function: Loss | None = None,
+    ranks: Ranks = ALONE,
     parts: Mapping[str, int] = ALL_PARTS,
     **settings,
 ) -> Training:
@@ -112,7 +115,14 @@ def make_training(
         validate=validate,
         listener=listener or Ear(),
         loss=loss_function,
+        ranks=ranks,
     )
+
+
+def rows_of_any_size(set_attribute: Callable[[object, str, int], None] = setattr) -> None:
+    """Steps of few positions have several rows from here on."""
+    for module in (windows, streams, prefixes):
+        set_attribute(module, "LEAST_POSITIONS", 8)
 
 
 def assert_same_weights(found, expected) -> None:

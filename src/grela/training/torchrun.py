@@ -111,7 +111,7 @@ class Torchrun:
         """As of every `Ranks`."""
         first, *others = self.talk.all_json(dict(facts))
         for rank, theirs in enumerate(others, 1):
-            for name in sorted(first.keys() | theirs.keys()):
+            for name in first | theirs:
                 if first.get(name) != theirs.get(name):
                     raise RanksError(
                         f"{name} is {theirs.get(name)!r} on rank {rank}, but {first.get(name)!r} on rank 0: start "
