@@ -11,10 +11,12 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from grela.errors import RanksError
 from grela.training.checkpoint import Checkpoint
 from grela.training.collectives import Collectives, described, in_order
+from grela.training.meeting import meet
 from grela.training.ranks import ALONE, Gradient, Ranks, RowResult
 
 T = TypeVar("T")
@@ -146,7 +148,9 @@ def ranks_of_torchrun(device: str, environ: Mapping[str, str] = os.environ) -> I
             + ("use --device cpu" if backend == "nccl" else "train in one process, without torchrun")
         )
     try:
-        dist.init_process_group(backend, timeout=PATIENCE)
+        store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
+        store = meet(store, rank, size, patience=PATIENCE)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise RanksError(
