@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -26,6 +26,7 @@ from grela.training.precision import product_dtype
 from grela.training.prefixes import PrefixPlan
 from grela.training.ranks import ALONE, Ranks
 from grela.training.sequences import Plan, TrainingSequences
+from grela.training.sharded import ShardedTraining, without_table
 from grela.training.statistics import gap_counts, repeat_log_odds
 from grela.training.streams import StreamPlan
 from grela.training.windows import WindowPlan
@@ -51,7 +52,8 @@ def train(
     if device.type == "cpu" and settings.kernels in ("auto", "compiled") and waits_for_compiler():
         listener.notice("compiling the kernels for this processor: some seconds, once")
     model = untrained(config, plan.sequences, histories.num_items).to(device)
-    training = Training(
+    kind = ShardedTraining if settings.item_table == "sharded" else Training
+    training = kind(
         model,
         plan,
         settings,
@@ -60,7 +62,8 @@ def train(
         listener=listener,
         ranks=ranks,
     )
-    return model, training.run().epochs
+    epochs = training.run().epochs
+    return cast(RecGRELA, training.whole()), epochs
 
 
 def _idle(ranks: int, rows: int, settings: TrainingConfig) -> str:
@@ -72,9 +75,13 @@ def _idle(ranks: int, rows: int, settings: TrainingConfig) -> str:
 
 
 def untrained(config: Config, sequences: TrainingSequences, num_items: int) -> RecGRELA:
-    """The model that training begins with: drawn by the seed, its biases and classes as the events have them."""
+    """The model that training begins with: drawn by the seed, its biases and classes as the events have them.
+
+    With a sharded item table it is without that, see `grela.training.sharded`.
+    """
     rng = torch.Generator().manual_seed(config.training.seed)
-    model = RecGRELA(replace(config.model, num_items=num_items), rng=rng)
+    make = without_table if config.training.item_table == "sharded" else RecGRELA
+    model = make(replace(config.model, num_items=num_items), rng=rng)
     if model.repeats is not None:
         model.repeats.start_at(repeat_log_odds(sequences, num_items))
     if model.item_bias is not None:

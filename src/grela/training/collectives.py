@@ -45,10 +45,14 @@ class Collectives:
         return [part[:length] for part, length in zip(found, lengths, strict=True)]
 
     def from_first(self, tensor: Tensor) -> Tensor:
-        """Rank 0's tensor; the others give one of the same shape and type, which holds it afterwards."""
+        """Rank 0's tensor; the others give one of the same shape and type."""
+        return self.from_rank(0, tensor)
+
+    def from_rank(self, owner: int, tensor: Tensor) -> Tensor:
+        """The tensor of rank `owner`; the others give one of the same shape and type."""
         bytes_ = tensor.detach().contiguous().reshape(-1).view(torch.uint8).to(self.device)
         if len(bytes_):
-            self._call(dist.broadcast, bytes_, 0)
+            self._call(dist.broadcast, bytes_, owner)
         return bytes_.to(tensor.device).view(tensor.dtype).view(tensor.shape)
 
     def all_json(self, value: Any) -> list[Any]:

@@ -84,6 +84,8 @@ class Training:
     of every step, and takes the whole step. `validate` must return the same on all; rank 0 alone writes.
     """
 
+    item_table = "replicated"
+
     def __init__(
         self,
         model: Model,
@@ -100,6 +102,10 @@ class Training:
         self.model, self.plan, self.config = model, plan, config
         self.folder, self.validate, self.listener, self.clock = folder, validate, listener, clock
         self.ranks = ranks
+        if config.item_table != self.item_table:
+            raise ConfigError(
+                f"item_table is {config.item_table!r}, which a {type(self).__name__} cannot train"
+            )
         device = model.embedding.weight.device
         if device.type == "cpu":
             keep_freed_memory()
@@ -146,8 +152,12 @@ class Training:
             self._end_epoch()
             self._save()
         if self.best_weights:
-            self.model.load_state_dict(self.best_weights)
+            self._load(self.best_weights)
         return self.progress
+
+    def whole(self) -> Model:
+        """The model as it stands, with all its weights: every rank has to call this, or none."""
+        return self.model
 
     def _train_epoch(self) -> None:
         p, steps = self.progress, self.plan.steps(self.progress.epoch)
@@ -167,9 +177,7 @@ class Training:
 
     def one_step(self, step: Step) -> float:
         """One optimiser step; returns its loss in nats per event."""
-        rate = learning_rate(self.config, self.progress.step, self.total_steps)
-        for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
-            group["lr"] = rate
+        rate = self._set_rate()
         if self.captured is not None and isinstance(step, ResidentStep) and step.full:
             seed = mixed_seed(self.config.seed, self.progress.step)
             return self._finite(self.captured.take(step, rate=rate, seed=seed))
@@ -181,6 +189,13 @@ class Training:
         self._update(gradients)
         self.carried = {number: left for number, _, _, left in rows if left is not None}
         return value
+
+    def _set_rate(self) -> float:
+        """The step's learning rate, which all optimisers have from here on."""
+        rate = learning_rate(self.config, self.progress.step, self.total_steps)
+        for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
+            group["lr"] = rate
+        return rate
 
     def _rows(self, step: Step) -> list[tuple[int, float, Sequence[Tensor], State | None]]:
         """`_row` of each row of this rank: side by side by kernels, which let go of the interpreter while they compute.
@@ -257,8 +272,8 @@ class Training:
     def _end_epoch(self) -> None:
         p = self.progress
         if self.ranks.together:
-            self.ranks.must_agree({"the weights' checksum": checksum(self.model.state_dict())})
-        metrics = self.ranks.from_first(dict(self.validate(self.model)) if self.validate else {})
+            self.ranks.must_agree({"the weights' checksum": checksum(self._replicated())})
+        metrics = self.ranks.from_first(dict(self.validate(self.whole())) if self.validate else {})
         value = self._selecting(metrics)
         if value > p.best:
             p.best, p.best_epoch = value, p.epoch
@@ -280,7 +295,7 @@ class Training:
 
     def _keep_weights(self) -> None:
         """Copy the weights over the best before them: at ten million items a third table would be 2.6 GB more."""
-        for name, weight in self.model.state_dict().items():
+        for name, weight in self._weights().items():
             if name in self.best_weights:
                 self.best_weights[name].copy_(weight)
             else:
@@ -298,22 +313,42 @@ class Training:
     def _save(self) -> None:
         if self.folder is None:
             return
-        carried = self.ranks.all_tensors(carried_tensors(self.carried))
+        tensors = self._tensors()
         if not self.ranks.first:
             return
-        tensors = {f"model/{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"optimiser/{k}": v for k, v in optimiser_tensors(self.model, self.optimisers).items()}
-        tensors |= {f"best/{k}": v for k, v in self.best_weights.items()}
-        tensors |= {f"carried/{k}": v for k, v in carried.items()}
         write_checkpoint(Checkpoint(tensors, asdict(self.progress)), self.folder)
         write_metrics(self.progress.epochs, self.folder)
         self._saved_at = self.clock()
+
+    def _weights(self) -> dict[str, Tensor]:
+        """All weights that this rank holds, by name."""
+        return self.model.state_dict()
+
+    def _replicated(self) -> dict[str, Tensor]:
+        """Those that every rank holds."""
+        return self._weights()
+
+    def _load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over what `_weights` gave."""
+        self.model.load_state_dict(weights)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint holds, on rank 0; every rank has to call this."""
+        carried = self.ranks.all_tensors(carried_tensors(self.carried))
+        tensors = {f"model/{k}": v for k, v in self._weights().items()}
+        tensors |= {f"optimiser/{k}": v for k, v in optimiser_tensors(self.model, self.optimisers).items()}
+        tensors |= {f"best/{k}": v for k, v in self.best_weights.items()}
+        return tensors | {f"carried/{k}": v for k, v in carried.items()}
+
+    def _shared(self, checkpoint: Checkpoint | None) -> Checkpoint | None:
+        """Rank 0's checkpoint, as this rank needs it."""
+        return self.ranks.shared(checkpoint)
 
     def _resume(self) -> None:
         if self.folder is None:
             return
         checkpoint, notices = read_checkpoint(self.folder) if self.ranks.first else (None, [])
-        checkpoint = self.ranks.shared(checkpoint)
+        checkpoint = self._shared(checkpoint)
         for notice in notices:
             self.listener.notice(notice)
         if checkpoint is None:
@@ -323,7 +358,7 @@ class Training:
             part, _, rest = name.partition("/")
             parts[part][rest] = tensor
         self._refuse_another_models(parts["model"])
-        self.model.load_state_dict(parts["model"])
+        self._load(parts["model"])
         restore_optimisers(self.model, self.optimisers, parts["optimiser"])
         self.best_weights = parts["best"]
         if isinstance(self.model, RecGRELA):
@@ -343,11 +378,11 @@ class Training:
             "the number of threads": self.threads,
             "torch's version": torch.__version__,
             "the number of steps": self.total_steps,
-            "the first weights' checksum": checksum(self.model.state_dict()),
+            "the first weights' checksum": checksum(self._replicated()),
         }
 
     def _refuse_another_models(self, weights: Mapping[str, Tensor]) -> None:
-        here = {name: list(w.shape) for name, w in self.model.state_dict().items()}
+        here = {name: list(w.shape) for name, w in self._weights().items()}
         there = {name: list(w.shape) for name, w in weights.items()}
         for name in sorted(here.keys() | there.keys()):
             if here.get(name) != there.get(name):
