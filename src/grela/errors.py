@@ -11,6 +11,7 @@
     ├── RunError                     a run folder is missing, foreign, damaged or belongs to another command
     │   └── CheckpointError          a checkpoint cannot be written or read
     ├── TrainingError                training cannot go on: its loss is no longer a number
+    ├── RanksError                   processes that train together cannot begin, do not agree, or have lost one another
     ├── ModelError                   weights do not fit the model
     ├── StateError                   a stored state is damaged, or of another model or format
     ├── KernelError                  the compiled kernels cannot be had on this machine, or for this model
@@ -69,6 +70,10 @@ class CheckpointError(RunError):
 
 class TrainingError(GrelaError):
     """Training cannot go on."""
+
+
+class RanksError(GrelaError):
+    """Processes that train together cannot begin, do not agree, or have lost one another."""
 
 
 class ModelError(GrelaError):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -11,7 +11,7 @@ from grela.configuration import Config
 from grela.data.histories import Cases
 from grela.data.splitting import Split
 from grela.errors import ConfigError, EmptyDataError, KernelError
-from grela.evaluation.evaluate import validate
+from grela.evaluation.evaluate import accuracy
 from grela.models.forms import choose_form
 from grela.models.recgrela import RecGRELA
 from grela.models.start import Start, take_over
@@ -25,7 +25,9 @@ from grela.training.loop import Training, selected_by
 from grela.training.losses import event_counts
 from grela.training.precision import product_dtype
 from grela.training.prefixes import PrefixPlan
+from grela.training.ranks import ALONE, Ranks
 from grela.training.sequences import Plan, TrainingSequences
+from grela.training.sharded import ShardedTraining, without_table
 from grela.training.statistics import gap_counts, repeat_log_odds
 from grela.training.streams import StreamPlan
 from grela.training.windows import WindowPlan
@@ -39,6 +41,7 @@ def train(
     listener: Listener,
     device: torch.device,
     start: Start | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[RecGRELA, list[dict[str, Any]]]:
     """The model of the best epoch, and the record of every epoch; resumes from `folder` where it can.
 
@@ -46,21 +49,39 @@ def train(
     """
     histories, settings = split.histories, config.training
     plan = training_plan(split, config)
+    if ranks.size > plan.rows:
+        listener.notice(_idle(ranks.size, plan.rows, settings))
     if device.type == "cpu" and settings.kernels in ("auto", "compiled") and waits_for_compiler():
         listener.notice("compiling the kernels for this processor: some seconds, once")
+    if start is not None and settings.item_table == "sharded":
+        raise ConfigError(
+            "training.item_table is 'sharded', but a fit that starts from another run needs the whole table; use "
+            "'replicated', or fit anew"
+        )
     model = untrained(config, plan.sequences, histories.num_items, start).to(device)
-    validate = validator(split.cases("valid"), settings, device)
+    validate = validator(split.cases("valid"), settings, device, ranks)
     if start is not None:
         listener.notice(_said_of_start(validate(model), selected_by(model)))
-    training = Training(
+    kind = ShardedTraining if settings.item_table == "sharded" else Training
+    training = kind(
         model,
         plan,
         settings,
         folder=folder,
         validate=validate,
         listener=listener,
+        ranks=ranks,
     )
-    return model, training.run().epochs
+    epochs = training.run().epochs
+    return cast(RecGRELA, training.whole()), epochs
+
+
+def _idle(ranks: int, rows: int, settings: TrainingConfig) -> str:
+    return (
+        f"{ranks - rows} of {ranks} ranks have nothing to compute: a step of training.batch_positions "
+        f"{settings.batch_positions} has {rows} rows (training.rows {settings.rows} at most). Start fewer, or raise "
+        "these settings, which makes other steps and another model"
+    )
 
 
 def _said_of_start(metrics: dict[str, float], name: str) -> str:
@@ -72,10 +93,12 @@ def untrained(
 ) -> RecGRELA:
     """The model that training begins with: drawn by the seed, its biases and classes as the events have them.
 
-    With a `start` all is as there, save items that are new: theirs are drawn, and biased as their events have them.
+    With a sharded item table it is without that, see `grela.training.sharded`. With a `start` all is as there, save
+    items that are new: theirs are drawn, and biased as their events have them.
     """
     rng = torch.Generator().manual_seed(config.training.seed)
-    model = RecGRELA(replace(config.model, num_items=num_items), rng=rng)
+    make = without_table if config.training.item_table == "sharded" else RecGRELA
+    model = make(replace(config.model, num_items=num_items), rng=rng)
     if model.repeats is not None:
         model.repeats.start_at(repeat_log_odds(sequences, num_items))
     if model.item_bias is not None:
@@ -126,18 +149,23 @@ def training_plan(split: Split, config: Config) -> Plan:
     sequences = TrainingSequences(histories.items, start, start + split.train_end, gaps)
     causal = StreamPlan if settings.histories == "carried" else WindowPlan
     plan = causal if config.model.form == "causal" else PrefixPlan
-    return plan(sequences, settings.window, settings.batch_positions, settings.seed)
+    return plan(sequences, settings.window, settings.batch_positions, settings.seed, settings.rows)
 
 
 def validator(
-    cases: Cases, config: TrainingConfig, device: torch.device
+    cases: Cases, config: TrainingConfig, device: torch.device, ranks: Ranks = ALONE
 ) -> Callable[[RecGRELA], dict[str, float]]:
-    """Measures a model on the validation cases, in the precision of its training."""
+    """Measures a model on the validation cases, in the precision of its training; each rank takes a part of them."""
     dtype = product_dtype(config.precision, device)
+    part = ranks.part(len(cases))
+    mine = cases.take(part)
 
     def measure(model: RecGRELA) -> dict[str, float]:
         form = choose_form(model, config.kernels)
-        return validate(ModelScorer(model, window=config.window, dtype=dtype, form=form), cases)
+        scorer = ModelScorer(model, window=config.window, dtype=dtype, form=form)
+        # Where there are no cases at all, `accuracy` says so; a rank that gets none of several has nothing to say.
+        of_mine = accuracy(scorer, mine) if len(mine) or not len(cases) else {}
+        return {name: float(values.mean()) for name, values in ranks.all_values(of_mine).items()}
 
     return measure
 

@@ -53,6 +53,7 @@ from grela.serving.session import Session, Shop
 from grela.training.checkpoint import remove_checkpoints
 from grela.training.listener import Listener, Silence
 from grela.training.loop import METRICS, write_metrics
+from grela.training.ranks import ALONE, Ranks
 
 
 class Recommender:
@@ -92,6 +93,7 @@ class Recommender:
         listener: Listener | None = None,
         device: str = "auto",
         command: str = "Recommender.fit",
+        ranks: Ranks = ALONE,
     ) -> "Recommender":
         """Prepare `events`, train, and return the recommender with the weights of the best epoch.
 
@@ -103,13 +105,14 @@ class Recommender:
             with; `events` are new ones, or all there are. docs/items.md says what comes of it
         device: "auto" (CUDA where there is one), "cpu" or "cuda"
         command: what the report says made it
+        ranks: the processes that train together, all of which call this with the same events and settings, see
+            docs/distributed.md; they know their devices. Rank 0 alone tells, evaluates and writes
 
-        Raises DataError for bad events, ConfigError for bad settings, RunError for a folder of another run.
+        Raises DataError for bad events, ConfigError for bad settings, RunError for a folder of another run,
+        RanksError where ranks do not agree or lose one another.
         """
-        listener, parent = (
-            listener or Silence(),
-            None if start_from is None else cls.load(start_from, device="cpu"),
-        )
+        listener = listener if listener is not None and ranks.first else Silence()
+        parent = None if start_from is None else cls.load(start_from, device="cpu")
         config = config or (Config() if parent is None else parent.facts.config)
         titles = {} if titles is None else titles
         if not isinstance(config, Config):
@@ -133,7 +136,7 @@ class Recommender:
             said += must_not_test_the_known(parent.split, split, Path(start_from))
         config = sized(config, split)
         must_be_trainable(split, config)
-        where = pick_device(device)
+        where = ranks.device or pick_device(device)
         must_have_kernels(config, where)
         facts = RunFacts(
             config=config,
@@ -146,13 +149,16 @@ class Recommender:
             parent=None if parent is None or start_from is None else parent._as_parent(Path(start_from)),
         )
         folder = None if out is None else Path(out)
-        if folder is not None and run_folder.claim(folder, facts):
+        ranks.must_agree(run_folder.flat(config.to_json()) | {"the data's fingerprint": split.fingerprint})
+        if folder is not None and ranks.agreed(ranks.first and run_folder.claim(folder, facts)):
             listener.notice(f"the run in {folder} is already finished")
             return cls.load(folder, device=device)
         for line in (*facts.prepared, *facts.split_report):
             listener.notice(line)
         start = None if parent is None else Start(parent.model, parent._dense(histories.catalogue))
-        model, epochs = train(split, config, folder=folder, listener=listener, device=where, start=start)
+        model, epochs = train(
+            split, config, folder=folder, listener=listener, device=where, start=start, ranks=ranks
+        )
         fitted = cls(model, split, facts, titles=_of_catalogue(titles, split), epochs=epochs)
         if parent is not None:
             fitted = fitted._with_changes_of(parent, listener)
@@ -160,7 +166,7 @@ class Recommender:
             listener.notice(
                 f"none of the {len(titles):,} titles is of an item of the log: items go by their ids"
             )
-        if folder is not None:
+        if folder is not None and ranks.first:
             write_results(
                 folder,
                 facts=facts,

@@ -87,15 +87,16 @@ def _differences(before: RunFacts, now: RunFacts) -> list[str]:
     if (now.parent is None) != (before.parent is None) or (now.parent and not now.parent.same(before.parent)):
         started = [f"from {facts.parent.run}" if facts.parent else "anew" for facts in (before, now)]
         found.append(f"it started {started[0]}, not {started[1]}, or that run has changed")
-    old, new = _flat(before.config.to_json()), _flat(now.config.to_json())
+    old, new = flat(before.config.to_json()), flat(now.config.to_json())
     return found + [f"{name} was {old[name]}, not {new[name]}" for name in new if old.get(name) != new[name]]
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one, by names such as "training.epochs"."""
+    found: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found
 
 
 def read_facts(folder: Path) -> RunFacts:

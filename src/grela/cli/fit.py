@@ -1,7 +1,6 @@
 """`grela fit`: prepare, train, evaluate, report."""
 
 import json
-import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -69,20 +68,24 @@ def fit(
     grela fit events.csv --valid-from 2024-05-01 --test-from 2024-06-01 --out runs/temporal
     grela fit today.csv --from runs/shop --epochs 4 --out runs/shop-2
 
+    Processes share the work when started by torchrun (docs/distributed.md): torchrun --nproc-per-node 2 -m -- grela
+    fit ...
+
     Interrupted, the same command goes on where it was. The folder holds the weights, the catalogue, metrics
     by epoch, the evaluation on the test events and report.html.
     """
     import torch
 
     from grela.recommender import Recommender
+    from grela.training.torchrun import command_of, ranks_of_torchrun
 
     if threads:
         torch.set_num_threads(threads)
     columns = {name: options[name] for name in ("user", "item", "time", "format", "titles")}
     config = _config(options, start_from)
-    log_of_events, titles = open_events(events, **columns)
     try:
-        with listening(log) as listener:
+        with ranks_of_torchrun(device) as ranks, listening(log) as listener:
+            log_of_events, titles = open_events(events, **columns, say=say if ranks.first else _silence)
             Recommender.fit(
                 log_of_events,
                 config=config,
@@ -91,11 +94,15 @@ def fit(
                 start_from=start_from,
                 listener=listener,
                 device=device,
-                command=shlex.join(["grela", *sys.argv[1:]]),
+                command=command_of(["grela", *sys.argv[1:]]),
+                ranks=ranks,
             )
+            first = ranks.first
     except KeyboardInterrupt:
         say(f"interrupted: the same command goes on from the last checkpoint in {out}")
         raise
+    if not first:
+        return
     result = _evaluation(out)
     if log == "json":
         click.echo(json.dumps({"event": "result", "run": str(out), **result}))
@@ -103,6 +110,10 @@ def fit(
     for line in metric_lines(result):
         click.echo(line)
     click.echo(f"report: {out / 'report.html'}")
+
+
+def _silence(line: str) -> None:
+    """What ranks other than the first say."""
 
 
 def _evaluation(out: Path) -> dict[str, Any]:

@@ -57,6 +57,12 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
+def _rank() -> str:
+    """Which of the processes that torchrun has started says this; nothing for rank 0, and without torchrun."""
+    rank = os.environ.get("RANK", "0") if "TORCHELASTIC_RUN_ID" in os.environ else "0"
+    return "" if rank == "0" else f" (rank {rank})"
+
+
 def run(arguments: list[str]) -> int:
     """Run one command; returns its exit code."""
     try:
@@ -67,7 +73,7 @@ def run(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except GrelaError as error:
-        click.echo(f"grela: {error}", err=True)
+        click.echo(f"grela{_rank()}: {error}", err=True)
         return 1
     except (KeyboardInterrupt, click.Abort):
         click.echo("grela: interrupted", err=True)
