@@ -7,6 +7,7 @@ from http import HTTPStatus
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -40,6 +41,23 @@ from grela.store.protocol import chronological
 
 LIST_FIELDS = ("k", "filter_seen", "allow", "exclude")
 SHOWN_ITEMS = 20
+
+
+class IdConvertor(Convertor[str]):
+    """A path's rest, slashes and line breaks too: ids that hold what they may not are refused, not unheard of."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        """As it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """As it is."""
+        return value
+
+
+register_url_convertor("id", IdConvertor())
 
 
 class Endpoints:
@@ -154,15 +172,15 @@ class Endpoints:
         get, post = ["GET"], ["POST"]
         return [
             Route("/events", self.events, methods=post),
-            Route("/users/{user:path}/recommendations", self.user_recommendations, methods=get),
+            Route("/users/{user:id}/recommendations", self.user_recommendations, methods=get),
             Route("/recommendations", self.recommendations, methods=post),
-            Route("/users/{user:path}/history", self.history, methods=get),
-            Route("/users/{user:path}/explanation", self.explanation, methods=get),
-            Route("/users/{user:path}", self.delete, methods=["DELETE"]),
+            Route("/users/{user:id}/history", self.history, methods=get),
+            Route("/users/{user:id}/explanation", self.explanation, methods=get),
+            Route("/users/{user:id}", self.delete, methods=["DELETE"]),
             Route("/users", self.users, methods=get),
             Route("/items", self.items, methods=get),
             Route("/items", self.add_items, methods=post),
-            Route("/items/{item:path}", self.remove_item, methods=["DELETE"]),
+            Route("/items/{item:id}", self.remove_item, methods=["DELETE"]),
             Route("/model/reload", self.load_again, methods=post),
             Route("/health", self.health, methods=get),
             Route("/ready", self.ready, methods=get),
