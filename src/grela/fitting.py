@@ -27,7 +27,7 @@ from grela.training.precision import product_dtype
 from grela.training.prefixes import PrefixPlan
 from grela.training.ranks import ALONE, Ranks
 from grela.training.sequences import Plan, TrainingSequences
-from grela.training.sharded import ShardedTraining, without_table
+from grela.training.sharded import ShardedTraining, must_be_together, without_table
 from grela.training.statistics import gap_counts, repeat_log_odds
 from grela.training.streams import StreamPlan
 from grela.training.windows import WindowPlan
@@ -139,6 +139,12 @@ def must_have_kernels(config: Config, device: torch.device) -> None:
     why_not = why_no_triton(device) if kernels == "triton" else None
     if why_not is not None:
         raise KernelError(f"kernels is 'triton', but {why_not}")
+
+
+def must_have_ranks(config: Config, ranks: Ranks) -> None:
+    """Raise ConfigError where the configuration needs ranks and this process is none."""
+    if config.training.item_table == "sharded":
+        must_be_together(ranks)
 
 
 def training_plan(split: Split, config: Config) -> Plan:

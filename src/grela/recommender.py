@@ -31,7 +31,7 @@ from grela.errors import ConfigError, DataError, RequestError, RunError
 from grela.evaluation.evaluate import evaluate
 from grela.evaluation.evaluation import Evaluation
 from grela.evaluation.popularity import Popularity
-from grela.fitting import must_be_trainable, must_have_kernels, pick_device, sized, train
+from grela.fitting import must_be_trainable, must_have_kernels, must_have_ranks, pick_device, sized, train
 from grela.item_changes import read_item_changes, write_item_changes
 from grela.models.forms import TORCH, Kernels, choose_form
 from grela.models.io import DESCRIPTION, load_model, save_model, saved_digest
@@ -138,6 +138,7 @@ class Recommender:
         must_be_trainable(split, config)
         where = ranks.device or pick_device(device)
         must_have_kernels(config, where)
+        must_have_ranks(config, ranks)
         facts = RunFacts(
             config=config,
             fingerprint=split.fingerprint,

@@ -3,8 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ import torch
 from cli_cases import SETTINGS, environment
 
 from fit_cases import saved_weights
+from grela import Recommender
 from grela.cli.main import run
 from grela.run_folder import read_facts, read_metrics
 from ranks_cases import torchrun
@@ -96,6 +100,36 @@ def test_a_killed_rank_changes_nothing_where_torchrun_starts_anew(arguments, by_
     assert_same_runs(tmp_path / "run", by_one_process)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="a rank's process is found under /proc, which is Linux's")
+def test_a_machine_that_dies_leaves_the_other_to_finish_alone(arguments, by_one_process, tmp_path):
+    """Two launchers stand for two machines; one is killed with its rank, and --nnodes 1:2 lets the other go on."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    options = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{port}", "--rdzv-id", "two"]
+    quickly = "last_call_timeout=15,keep_alive_interval=1,keep_alive_max_attempt=3"
+    options += ["--nnodes", "1:2", "--nproc-per-node", "1", "--max-restarts", "3", "--rdzv-conf", quickly]
+    command = [sys.executable, "-m", "torch.distributed.run", *options, "-m", "--", "grela"]
+    command += [*map(str, arguments), "--out", str(tmp_path / "run"), "--log", "json"]
+    told = [tmp_path / "first.txt", tmp_path / "second.txt"]
+    machines = []
+    for path in told:
+        with path.open("w") as out:
+            machines.append(subprocess.Popen(command, stdout=out, stderr=out, env=environment()))
+        time.sleep(1)  # the first one holds the rendezvous
+    while sum(path.read_text().count('"step"') for path in told) < 4:
+        assert machines[0].poll() is None, told[0].read_text()
+        time.sleep(0.2)
+    rank = Path(f"/proc/{machines[1].pid}/task/{machines[1].pid}/children").read_text().split()
+    for process in (machines[1].pid, *map(int, rank)):
+        os.kill(process, signal.SIGKILL)
+    machines[1].wait()
+    assert machines[0].wait(timeout=180) == 0, told[0].read_text()
+    assert "resumed after step" in told[0].read_text()
+    assert_same_runs(tmp_path / "run", by_one_process)
+
+
 def test_a_checkpoint_of_two_ranks_goes_on_with_one_process_and_the_reverse(
     arguments, by_one_process, tmp_path
 ):
@@ -154,3 +188,29 @@ def rank_process(launcher: int, rank: int) -> int:
         if f"RANK={rank}".encode() in variables:
             return int(child)
     raise AssertionError(f"no rank {rank} among the processes {children} of {launcher}")
+
+
+@pytest.mark.skipif(find_spec("torchrec") is None, reason="TorchRec is not installed here")
+def test_a_sharded_table_is_fitted_and_read_back_as_any_other(arguments, tmp_path):
+    """Two ranks and one differ by rounding alone."""
+    settings = tmp_path / "settings.toml"
+    sharded = '[training]\nitem_table = "sharded"\nloss = "sampled_softmax"\nnegatives = 8'
+    settings.write_text(Path(arguments[-1]).read_text().replace("[training]", sharded))
+    for ranks in (1, 2):
+        process = on_ranks(ranks, *arguments[:-1], settings, "--out", tmp_path / str(ranks))
+        _, err = process.communicate(timeout=180)
+        assert process.returncode == 0, err
+    weights = saved_weights(tmp_path / "2")
+    for name, tensor in saved_weights(tmp_path / "1").items():
+        torch.testing.assert_close(weights[name], tensor, rtol=2e-4, atol=2e-5)
+    assert len(Recommender.load(tmp_path / "2").recommend([100])[0].items) == 10
+
+
+def test_a_sharded_table_without_torchrun_is_refused_before_anything_is_written(grela, inputs, tmp_path):
+    settings = tmp_path / "settings.toml"
+    sharded = '[training]\nitem_table = "sharded"\nloss = "sampled_softmax"'
+    settings.write_text(SETTINGS.replace("[training]", sharded))
+    done = grela("fit", inputs / "log.csv", "--config", settings, "--out", tmp_path / "run")
+    assert (done.code, done.out) == (1, "")
+    assert "was not started by torchrun: start it so, one rank will do" in done.err
+    assert not (tmp_path / "run").exists()

@@ -61,15 +61,12 @@ class ShardedTraining(Training):
     ranks: Torchrun
 
     def __init__(self, model: RecGRELA, *arguments: Any, ranks: Ranks, **named: Any) -> None:
-        if not isinstance(ranks, Torchrun):
-            raise ConfigError(
-                "item_table is 'sharded', but this process was not started by torchrun: start it so, one rank will do"
-            )
+        must_be_together(ranks)
         if model.item_bias is not None:
             model.item_bias.sparse = True
         super().__init__(model, *arguments, loss=_no_loss, ranks=ranks, **named)
         seed = mixed_seed(self.config.seed, TABLE_SEED)
-        self.table = ShardedTable(model.config.num_items + 1, model.config.width, ranks.talk)
+        self.table = ShardedTable(model.config.num_items + 1, model.config.width, self.ranks.talk)
         self.table.draw(lambda block: torch.Generator().manual_seed(mixed_seed(seed, block)))
         device = model.norm.weight.device
         self.negatives = configured_negatives(
@@ -211,6 +208,14 @@ class _LossOfRows:
         rows = nn.functional.embedding(places, weight)
         return sampled_softmax_of_rows(
             hidden, rows, targets, drawn, negatives=self.negatives, num_items=self.num_items
+        )
+
+
+def must_be_together(ranks: Ranks) -> None:
+    """Raise ConfigError where torchrun has not started this process."""
+    if not ranks.together:
+        raise ConfigError(
+            "item_table is 'sharded', but this process was not started by torchrun: start it so, one rank will do"
         )
 
 
