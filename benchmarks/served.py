@@ -49,25 +49,24 @@ class Served:
 @contextmanager
 def running(command: Sequence[str], patience: float = 300.0) -> Iterator[Served]:
     """Start a service, wait for its first line, end it in order."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, *command],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line.startswith("serving "):
-            raise SystemExit(f"the service did not start: {line!r}")
-        yield Served(process, line.split()[1])
-    finally:
-        process.terminate()
+    ) as process:
         try:
-            process.wait(patience)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        process.communicate()
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line.startswith("serving "):
+                raise SystemExit(f"the service did not start: {line!r}")
+            yield Served(process, line.split()[1])
+        finally:
+            process.terminate()
+            try:
+                process.wait(patience)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def requests(
