@@ -1,9 +1,9 @@
 """How ranks find one another after a restart, when the launcher's store still holds what the ranks before have left.
 
 torchrun keeps one key-value store over all restarts (torch 2.13, `DynamicRendezvousHandler`), and process groups find
-their members' addresses in it under the same names: a rank may read where a dead one listened, and be refused there. So rank 0 draws the name of a session,
-and the others learn it by an answer that only a living rank 0 can have given to a question that is theirs alone. When a
-rank starts, torchrun has ended all ranks before.
+their members' addresses in it under the same names: a rank may read where a dead one listened, and be refused there.
+So rank 0 draws the name of a session, and the others learn it by an answer that only a living rank 0 can have given to
+a question that is theirs alone. When a rank starts, torchrun has ended all ranks before.
 """
 
 import secrets
