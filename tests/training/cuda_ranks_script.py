@@ -1,4 +1,4 @@
-"""Started by torchrun in test_training_on_ranks.py where there are GPUs: one training by NCCL, whose weights rank 0 leaves."""
+"""Started by torchrun where there are GPUs: one training by NCCL, whose weights rank 0 leaves."""
 
 import sys
 from pathlib import Path

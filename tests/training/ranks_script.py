@@ -1,4 +1,4 @@
-"""Started by torchrun in test_training_on_ranks.py: trainings on ranks, and what collectives give; rank 0 leaves what came out."""
+"""Started by torchrun: trainings on ranks, and what collectives give; rank 0 leaves what came out."""
 
 import json
 import sys
