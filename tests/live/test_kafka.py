@@ -147,7 +147,6 @@ def test_two_members_of_a_group_share_a_topic_and_lose_and_double_nothing(broker
             follow(consumer, store, CATALOGUE, reject=nothing, done=lambda _: stop.is_set())
 
     first = threading.Thread(target=member)
-    first.start()
     end = time.monotonic() + 12
     while time.monotonic() < end:
         broker.send(
@@ -155,6 +154,8 @@ def test_two_members_of_a_group_share_a_topic_and_lose_and_double_nothing(broker
             partition=sent % PARTITIONS,
         )
         sent += 1
+        if sent == 1:  # the first message makes the topic
+            first.start()
         if sent == 20:
             second = threading.Thread(target=member)
             second.start()
