@@ -1,5 +1,8 @@
 """What `grela serve` refuses before it serves."""
 
+import subprocess
+import sys
+
 import pytest
 
 from grela.cli.main import run
@@ -38,3 +41,13 @@ def test_what_cannot_be_served_is_said(
 def test_a_folder_without_a_run_is_said(tmp_path, capsys):
     assert run(["serve", str(tmp_path), "--port", "0"]) == 1
     assert "is not a run folder" in capsys.readouterr().err
+
+
+def test_the_extra_is_named_where_it_is_not_installed(saved_run):
+    without = "import sys; sys.modules['msgspec'] = None; from grela.cli.main import run; sys.exit(run(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", without, "serve", str(saved_run)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "pip install 'grela[serve]'" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -77,17 +77,17 @@ def serve(
         durable=durable,
         compact=compact,
     )
-    from grela.live.running import run_service
-
+    try:
+        from grela.live.running import run_service
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{error}: the service needs the extra, pip install 'grela[serve]'") from error
     logging.basicConfig(level=logging.WARNING, format="grela: %(message)s", stream=sys.stderr)
     run_service(settings, say=click.echo, progress=_Progress())
 
 
 def _settings(**values: object) -> "Settings":
-    try:
-        from grela.live.settings import Settings
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"{error}: the service needs the extra, pip install 'grela[serve]'") from error
+    from grela.live.settings import Settings
+
     return Settings(**values)  # type: ignore[arg-type]
 
 
