@@ -46,7 +46,8 @@ from grela.errors import RunError
     help="auto: a bar on a terminal, else quiet; lines: a line an epoch; json: a JSON line for everything.",
 )
 def fit(events: str, out: Path, log: str, device: str, threads: int | None, **options: Any) -> None:
-    """Train on EVENTS, a file of (user, item, time) events or a name of `grela data list`.
+    """Train on EVENTS: a file of (user, item, time) events, a folder that `grela data shard` wrote, or a name of
+    `grela data list`.
 
     \b
     grela fit ml-100k --out runs/ml-100k
@@ -65,7 +66,7 @@ def fit(events: str, out: Path, log: str, device: str, threads: int | None, **op
         torch.set_num_threads(threads)
     columns = {name: options[name] for name in ("user", "item", "time", "format", "titles")}
     config = _config(options)
-    log_of_events, titles = open_events(events, **columns)
+    log_of_events, titles = _opened(events, columns)
     try:
         with listening(log) as listener:
             Recommender.fit(
@@ -87,6 +88,21 @@ def fit(events: str, out: Path, log: str, device: str, threads: int | None, **op
     for line in metric_lines(result):
         click.echo(line)
     click.echo(f"report: {out / 'report.html'}")
+
+
+def _opened(events: str, columns: dict[str, Any]) -> tuple[Any, dict[Any, str]]:
+    """What `Recommender.fit` takes as events, and the titles."""
+    from grela.data.parts.layout import is_in_parts
+    from grela.data.titles import read_titles
+
+    if not is_in_parts(Path(events)):
+        return open_events(events, **columns)
+    titles = columns.pop("titles")
+    if any(columns.values()):
+        raise click.UsageError(
+            f"{events} is a log in parts, its form is known: leave out --user, --item, --time and --format"
+        )
+    return Path(events), read_titles(titles) if titles else {}
 
 
 def _evaluation(out: Path) -> dict[str, Any]:

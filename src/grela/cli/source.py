@@ -1,5 +1,6 @@
 """The events of a command: a file, or a data set of the catalogue by its name."""
 
+from contextlib import AbstractContextManager, nullcontext
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from grela.data.sources import SOURCES, load
 from grela.data.titles import read_titles
 from grela.data.vocabulary import RawId
 from grela.errors import ReadError
+from grela.workers.on_ray import RayWorkers
+from grela.workers.protocol import OneProcess, Workers
 
 
 def say(line: str) -> None:
@@ -46,6 +49,11 @@ def open_events(
     else:
         log = read_events(events, user=user, item=item, time=time, format=format)
     return log, read_titles(titles) if titles else known
+
+
+def workers_at(ray: str | None) -> AbstractContextManager[Workers]:
+    """Who does the parts of a job: the Ray cluster at that address, or this process."""
+    return nullcontext(OneProcess()) if ray is None else RayWorkers(ray)
 
 
 def number_or_text(text: str) -> int | float | str:
