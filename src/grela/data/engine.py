@@ -91,6 +91,8 @@ def scratch(
     }
     try:
         with duckdb.connect(str(Path(name) / "events.duckdb"), config=settings) as connection:
+            # The file is deleted at the end, so nothing has to be brought in order before.
+            connection.execute("PRAGMA disable_checkpoint_on_shutdown")
             yield Scratch(connection, Path(name), work)
     except duckdb.OutOfMemoryException as error:
         what = f"{work} does not fit memory_limit={memory_limit!r}"

@@ -15,7 +15,7 @@ RETRIES = 3
 class RayWorkers:
     """`Workers` on the cluster at `address` ("auto", host:port, or "local" for one of this machine alone).
 
-    A context manager: connected inside, disconnected afterwards. Every node needs this version of grela, and the folder
+    A context manager: connected inside, disconnected afterwards, which ends what still runs. Every node needs this version of grela, and the folder
     that the parts share at the same path. Raises ConfigError where Ray is missing or no cluster answers.
     """
 
@@ -62,7 +62,4 @@ class RayWorkers:
                 f"a part of the job was lost {RETRIES + 1} times or its cluster is gone: {str(error).strip()}; see "
                 "`ray logs`, give its nodes more memory or disk, and repeat the command"
             ) from error
-        finally:
-            for reference in references:
-                ray.cancel(reference, force=True)
         return results
