@@ -1,5 +1,6 @@
 """Parts of a job on a Ray cluster (extra `ray`): one task a part, one core a task, begun again where a node is lost."""
 
+import socket
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
@@ -10,13 +11,15 @@ Result = TypeVar("Result")
 
 # A part that is lost so often more than once is likely to be what kills its worker.
 RETRIES = 3
+_SECONDS = 10
 
 
 class RayWorkers:
     """`Workers` on the cluster at `address` ("auto", host:port, or "local" for one of this machine alone).
 
-    A context manager: connected inside, disconnected afterwards, which ends what still runs. Every node needs this version of grela, and the folder
-    that the parts share at the same path. Raises ConfigError where Ray is missing or no cluster answers.
+    A context manager: connected inside, disconnected afterwards, which ends what still runs. Every node needs this
+    version of grela, and the folder that the parts share at the same path. Raises ConfigError where Ray is missing or
+    no cluster answers.
     """
 
     threads: int | None = 1
@@ -30,8 +33,9 @@ class RayWorkers:
         except ImportError as error:
             raise ConfigError("Ray is not installed; install it with `pip install 'grela[ray]'`") from error
         try:
+            _must_answer(self.address)
             ray.init(address=self.address, log_to_driver=False, logging_level="warning")
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(
                 f"no Ray cluster at {self.address!r}: {str(error).strip().splitlines()[0]}; start one with "
                 "`ray start --head`, or give the address of one that runs"
@@ -63,3 +67,10 @@ class RayWorkers:
                 "`ray logs`, give its nodes more memory or disk, and repeat the command"
             ) from error
         return results
+
+
+def _must_answer(address: str) -> None:
+    """OSError where host:port is given and nobody listens there, for which Ray would wait for many minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_SECONDS).close()
