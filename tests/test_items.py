@@ -113,6 +113,12 @@ def test_changes_are_kept_with_the_run_and_nothing_else_is_touched(run):
     assert scores(Recommender.load(run), [502, 503]) == scores(fitted(), [502, 503])
 
 
+def test_what_was_only_removed_is_kept_too(run):
+    Recommender.load(run).without_items([501]).save_items(run)
+    assert Recommender.load(run).changes.removed == (501,)
+    assert Recommender.load(run).model.config.added_items == 0
+
+
 def test_a_changed_recommender_saved_elsewhere_is_the_run_with_its_changes(run, tmp_path):
     changed = with_copy().without_items([501])
     changed.save(tmp_path / "other")

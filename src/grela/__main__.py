@@ -2,4 +2,5 @@
 
 from grela.cli.main import main
 
-main()
+if __name__ == "__main__":  # worker processes import this too
+    main()

@@ -76,6 +76,10 @@ class Config:
                 f"training.loss is {loss!r}, which teaches no distribution over items for model.next_gaps to mix: "
                 "set model.next_gaps = 0, or take another loss"
             )
+        if self.training.item_table == "sharded" and self.model.form != "causal":
+            raise ConfigError(
+                f"training.item_table is 'sharded', but the model is {self.model.form}: take the causal form"
+            )
         if self.training.histories == "carried" and self.model.form != "causal":
             raise ConfigError(
                 f"training.histories is 'carried', but a {self.model.form} model has no state to carry: "

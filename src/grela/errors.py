@@ -11,13 +11,19 @@
     ├── RunError                     a run folder is missing, foreign, damaged or belongs to another command
     │   └── CheckpointError          a checkpoint cannot be written or read
     ├── TrainingError                training cannot go on: its loss is no longer a number
+    ├── RanksError                   processes that train together cannot begin, do not agree, or have lost one another
     ├── ModelError                   weights do not fit the model
     ├── StateError                   a stored state is damaged, or of another model or format
     ├── KernelError                  the compiled kernels cannot be had on this machine, or for this model
     ├── CatalogueError               an item that cannot be added or removed
     ├── ExportError                  a model cannot be written for another runtime
     ├── WorkersError                 an engine that does the parts of a job has lost some for good
-    └── RequestError                 a recommendation was asked for that cannot be given
+    ├── RequestError                 a recommendation was asked for that cannot be given
+    │   └── RefusedError             the service refuses a request (has the status of its answer)
+    ├── ServiceError                 the service cannot start, or cannot be reached
+    ├── EventError                   a live event cannot be logged: no text, no time
+    ├── TopicError                   a topic of events cannot be read
+    └── StoreError                   the store of live events cannot be opened, read or written
 
 A message says what was got, where, what was expected and what to do.
 """
@@ -67,6 +73,10 @@ class TrainingError(GrelaError):
     """Training cannot go on."""
 
 
+class RanksError(GrelaError):
+    """Processes that train together cannot begin, do not agree, or have lost one another."""
+
+
 class ModelError(GrelaError):
     """Weights do not fit the model."""
 
@@ -93,3 +103,27 @@ class WorkersError(GrelaError):
 
 class RequestError(GrelaError):
     """A recommendation was asked for that cannot be given."""
+
+
+class EventError(GrelaError):
+    """A live event cannot be logged."""
+
+
+class StoreError(GrelaError):
+    """The store of live events cannot be opened, read or written."""
+
+
+class RefusedError(RequestError):
+    """The service refuses a request; `status` is that of its answer: 4xx, or 503 where it cannot take more now."""
+
+    def __init__(self, message: str, status: int = 422) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ServiceError(GrelaError):
+    """The service cannot start, or cannot be reached."""
+
+
+class TopicError(GrelaError):
+    """A topic of events cannot be read."""

@@ -20,22 +20,35 @@ from grela.catalogue import (
     with_changes,
 )
 from grela.configuration import Config
+from grela.continuing import Parent, must_not_test_the_known
+from grela.data.events import Events, read_events
 from grela.data.histories import Cases, HistoryBatch
+from grela.data.joining import joined as joined_events
 from grela.data.splitting import Part, Split, train_item_counts
-from grela.data.vocabulary import RawId
+from grela.data.vocabulary import RawId, Vocabulary
 from grela.errors import ConfigError, DataError, RequestError, RunError
 from grela.evaluation.evaluate import evaluate
 from grela.evaluation.evaluation import Evaluation
 from grela.evaluation.popularity import Popularity
-from grela.fitting import must_be_trainable, must_have_kernels, pick_device, prepared, sized, train
+from grela.fitting import (
+    must_be_trainable,
+    must_have_kernels,
+    must_have_ranks,
+    pick_device,
+    prepared,
+    sized,
+    train,
+)
 from grela.item_changes import read_item_changes, write_item_changes
 from grela.models.forms import TORCH, Kernels, choose_form
 from grela.models.io import save_model, saved_digest
 from grela.models.new_items import with_rows, without_added
 from grela.models.recgrela import RecGRELA
+from grela.models.start import Start, must_be_alike
 from grela.results import evaluation_json, write_results
 from grela.run_data import read_data, read_model, write_data
 from grela.run_folder import RunFacts
+from grela.serving.approximate import PROBES, ApproximateIndex
 from grela.serving.compiled_stepper import choose_stepper
 from grela.serving.lists import recommend
 from grela.serving.parquet import write_lists
@@ -47,6 +60,7 @@ from grela.serving.session import Session, Shop
 from grela.training.checkpoint import remove_checkpoints
 from grela.training.listener import Listener, Silence
 from grela.training.loop import METRICS, write_metrics
+from grela.training.ranks import ALONE, Ranks
 
 
 class Recommender:
@@ -82,9 +96,11 @@ class Recommender:
         config: Config | None = None,
         titles: Mapping[RawId, str] | None = None,
         out: Path | str | None = None,
+        start_from: Path | str | None = None,
         listener: Listener | None = None,
         device: str = "auto",
         command: str = "Recommender.fit",
+        ranks: Ranks = ALONE,
     ) -> "Recommender":
         """Prepare `events`, train, and return the recommender with the weights of the best epoch.
 
@@ -92,12 +108,19 @@ class Recommender:
         titles: a title for each raw item id, where there are any
         out: a run folder; training leaves checkpoints there, and goes on from them when called again with
             the same events and settings. Without it nothing is written.
+        start_from: a run folder, whose settings (where `config` is not given), events and weights this fit begins
+            with; `events` are new ones, or all there are. docs/items.md says what comes of it
         device: "auto" (CUDA where there is one), "cpu" or "cuda"
         command: what the report says made it
+        ranks: the processes that train together, all of which call this with the same events and settings, see
+            docs/distributed.md; they know their devices. Rank 0 alone tells, evaluates and writes
 
-        Raises DataError for bad events, ConfigError for bad settings, RunError for a folder of another run.
+        Raises DataError for bad events, ConfigError for bad settings, RunError for a folder of another run,
+        RanksError where ranks do not agree or lose one another.
         """
-        config, listener = config or Config(), listener or Silence()
+        listener = listener if listener is not None and ranks.first else Silence()
+        parent = None if start_from is None else cls.load(start_from, device="cpu")
+        config = config or (Config() if parent is None else parent.facts.config)
         titles = {} if titles is None else titles
         if not isinstance(config, Config):
             raise ConfigError(
@@ -105,34 +128,53 @@ class Recommender:
             )
         if not isinstance(titles, Mapping):
             raise DataError(f"titles is a {type(titles).__name__}, expected a dict from raw item id to title")
+        said: list[str] = []
+        if parent is not None and start_from is not None:
+            must_be_alike(config.model, parent.facts.config.model)
+            new = events if isinstance(events, Events) else read_events(events)
+            both = joined_events(parent.split.histories, new, name=str(start_from))
+            events, titles = both.events, {**parent.titles, **titles}
+            said = [
+                f"starts from {start_from}: {both.new:,} new events, {both.repeated:,} that it has already"
+            ]
         histories, report, config = prepared(events, config)
         split = config.split.apply(histories)
+        if parent is not None and start_from is not None:
+            said += must_not_test_the_known(parent.split, split, Path(start_from))
         config = sized(config, split)
         must_be_trainable(split, config)
-        where = pick_device(device)
+        where = ranks.device or pick_device(device)
         must_have_kernels(config, where)
+        must_have_ranks(config, ranks)
         facts = RunFacts(
             config=config,
             fingerprint=split.fingerprint,
             time_unit=histories.time_unit,
             source=report.name,
-            prepared=report.lines(),
+            prepared=[*said, *report.lines()],
             split_report=split.report().lines(),
             command=command,
+            parent=None if parent is None or start_from is None else parent._as_parent(Path(start_from)),
         )
         folder = None if out is None else Path(out)
-        if folder is not None and run_folder.claim(folder, facts):
+        ranks.must_agree(run_folder.flat(config.to_json()) | {"the data's fingerprint": split.fingerprint})
+        if folder is not None and ranks.agreed(ranks.first and run_folder.claim(folder, facts)):
             listener.notice(f"the run in {folder} is already finished")
             return cls.load(folder, device=device)
         for line in (*facts.prepared, *facts.split_report):
             listener.notice(line)
-        model, epochs = train(split, config, folder=folder, listener=listener, device=where)
+        start = None if parent is None else Start(parent.model, parent._dense(histories.catalogue))
+        model, epochs = train(
+            split, config, folder=folder, listener=listener, device=where, start=start, ranks=ranks
+        )
         fitted = cls(model, split, facts, titles=_of_catalogue(titles, split), epochs=epochs)
+        if parent is not None:
+            fitted = fitted._with_changes_of(parent, listener)
         if titles and not fitted.titles:
             listener.notice(
                 f"none of the {len(titles):,} titles is of an item of the log: items go by their ids"
             )
-        if folder is not None:
+        if folder is not None and ranks.first:
             write_results(
                 folder,
                 facts=facts,
@@ -177,6 +219,7 @@ class Recommender:
         allow: Sequence[RawId] | None = None,
         exclude: Sequence[RawId] = (),
         filter_seen: bool | None = None,
+        approximate: ApproximateIndex | None = None,
     ) -> list[Recommendation]:
         """The k best items for each of `who`: raw ids of known users, or histories as lists of raw items.
 
@@ -184,8 +227,10 @@ class Recommender:
         were met (numbers in the unit of the log, or ISO 8601 where it has dates), or None; a model that reads
         gaps takes them as unknown without. allow: recommend among these items only; exclude: never these;
         filter_seen: nor items of the history, which is left to a model that has learnt what repeats are worth
-        (`model.repeats`) unless you say. Unknown items of a history are skipped and reported. Raises RequestError
-        for an unknown user, an unknown item in `allow` or `exclude`, times that do not fit, or k below 1.
+        (`model.repeats`) unless you say. approximate: an index of `approximate_index`, for catalogues of millions of
+        items, whose lists may miss some; without it they are exact. Unknown items of a history are skipped and
+        reported. Raises RequestError for an unknown user, an unknown item in `allow` or `exclude`, times that do not
+        fit, or k below 1.
         """
         histories = self.split.histories
         request = asked(who, times, histories)
@@ -194,7 +239,7 @@ class Recommender:
         tops: list[TopList] = []
         for part in blocks(len(request.histories)):
             batch = HistoryBatch.of(request.histories[part], request.times[part])
-            tops += recommend(self.scorer, self._fallback, batch, chosen, k)
+            tops += recommend(self.scorer, self._fallback, batch, chosen, k, index=approximate)
         return [
             Recommendation(
                 user, shown(top, histories.catalogue, self.titles), unknown, cold_start=not len(history)
@@ -203,6 +248,14 @@ class Recommender:
                 request.users, tops, request.unknown, request.histories, strict=True
             )
         ]
+
+    def approximate_index(self, *, probes: int = PROBES) -> ApproximateIndex:
+        """An index for `recommend(..., approximate=)` over this recommender's items, in memory; see docs/items.md.
+
+        probes: lists that a query looks into; more find more and take longer. Raises ConfigError where the extra
+        `approximate` is not installed.
+        """
+        return ApproximateIndex.of(self.model, probes=probes)
 
     def session(self, user: RawId) -> Session:
         """A session of one user, to be continued event by event: a known user's history, or an empty one for a new id.
@@ -325,6 +378,23 @@ class Recommender:
         width = model.config.width
         changes, digest = read_item_changes(folder, model=saved_digest(folder), width=width)
         return trained._changed(changes, digest) if changes else trained
+
+    def _as_parent(self, folder: Path) -> Parent:
+        return Parent(str(folder), self.facts.fingerprint, saved_digest(folder), self._saved_changes)
+
+    def _with_changes_of(self, parent: "Recommender", listener: Listener) -> "Recommender":
+        """Without what was removed there; says which items were added there and have no events here."""
+        gone = [raw for raw in parent.changes.added if not self.knows(raw)]
+        if gone:
+            listener.notice(
+                f"{len(gone):,} items that were added to the run before have no events: add them again"
+            )
+        removed = [raw for raw in parent.changes.removed if self.knows(raw)]
+        return self.without_items(removed) if removed else self
+
+    def _dense(self, catalogue: Vocabulary) -> np.ndarray:
+        """This run's dense item of each item of another catalogue, int64 [N]; 0 for those it does not know."""
+        return self.split.histories.catalogue.encode(catalogue.ids.to_pylist())
 
     @cached_property
     def _shop(self) -> Shop:

@@ -12,7 +12,7 @@ report.html           for people                   checkpoint*.safetensors   whi
 import json
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from grela.configuration import Config, config_from
+from grela.continuing import Parent
 from grela.errors import ConfigError, RunError
 from grela.training.loop import METRICS
 
@@ -29,7 +30,7 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What identifies a run: settings, data and split; `prepared` and `split_report` are for people."""
+    """What identifies a run: settings, data and split, and what it started from; the lines are for people."""
 
     config: Config
     fingerprint: str
@@ -39,10 +40,13 @@ class RunFacts:
     split_report: list[str]
     command: str
     finished: bool = False
+    parent: Parent | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A dict of JSON's own types."""
-        return {"format": FORMAT, **self.__dict__, "config": self.config.to_json()}
+        values = {"format": FORMAT, **self.__dict__, "config": self.config.to_json()}
+        parent = values.pop("parent")
+        return values if parent is None else values | {"parent": asdict(parent)}
 
 
 def claim(folder: Path, facts: RunFacts) -> bool:
@@ -80,15 +84,19 @@ def _differences(before: RunFacts, now: RunFacts) -> list[str]:
         found.append(
             f"its data or split has fingerprint {before.fingerprint[:12]}, not {now.fingerprint[:12]}"
         )
-    old, new = _flat(before.config.to_json()), _flat(now.config.to_json())
+    if (now.parent is None) != (before.parent is None) or (now.parent and not now.parent.same(before.parent)):
+        started = [f"from {facts.parent.run}" if facts.parent else "anew" for facts in (before, now)]
+        found.append(f"it started {started[0]}, not {started[1]}, or that run has changed")
+    old, new = flat(before.config.to_json()), flat(now.config.to_json())
     return found + [f"{name} was {old[name]}, not {new[name]}" for name in new if old.get(name) != new[name]]
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one, by names such as "training.epochs"."""
+    found: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found
 
 
 def read_facts(folder: Path) -> RunFacts:
@@ -104,7 +112,8 @@ def read_facts(folder: Path) -> RunFacts:
             raise ValueError(f"it holds {type(values).__name__}, expected a table of facts")
         if values.pop("format", None) != FORMAT:
             raise RunError(f"{path} is of another version of grela; fit again with this one")
-        facts = RunFacts(**values | {"config": config_from(values["config"])})
+        parent = None if values.get("parent") is None else Parent(**values["parent"])
+        facts = RunFacts(**values | {"config": config_from(values["config"]), "parent": parent})
         _check_types(facts)
     except (OSError, ValueError, KeyError, TypeError, RecursionError, ConfigError) as error:
         raise RunError(f"{path} is damaged: {error}; restore it or fit into a new folder") from error

@@ -292,3 +292,18 @@ def test_killed_and_interrupted_the_same_command_ends_with_the_same_bits(grela, 
     assert (run / "model.safetensors").read_bytes() == (unbroken / "model.safetensors").read_bytes()
     assert (run / "evaluation.json").read_bytes() == (unbroken / "evaluation.json").read_bytes()
     assert not list(run.glob("checkpoint*"))
+
+
+def test_a_fit_starts_from_another_run(grela, fitted_run, inputs, tmp_path):
+    out = tmp_path / "next"
+    done = grela(
+        "fit", inputs / "log.csv", "--from", fitted_run, "--epochs", 1, "--out", out, "--log", "lines"
+    )
+    assert done.code == 0
+    assert "0 new events, 360 that it has already" in done.err + done.out
+    said = json.loads((out / "run.json").read_text())
+    assert said["parent"]["run"] == str(fitted_run)
+    assert said["config"]["model"]["width"] == 8
+    refused = grela("fit", inputs / "log.csv", "--from", tmp_path, "--out", tmp_path / "other")
+    assert (refused.code, (tmp_path / "other").exists()) == (1, False)
+    assert "is not a run folder" in refused.err

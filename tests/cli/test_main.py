@@ -28,8 +28,9 @@ ALL = commands(cli)
 
 def test_the_commands_are_these():
     names = [
-        *("ablate", "compare", "convert", "data", "data get", "data list"),
-        *("evaluate", "fit", "inspect", "recommend"),
+        *("ablate", "compare", "consume", "convert", "data", "data get", "data list", "data shard"),
+        *("evaluate", "export", "fit", "inspect"),
+        *("items", "items add", "items list", "items remove", "recommend", "serve"),
     ]
     assert sorted(" ".join(path) for path in ALL if path) == names
 

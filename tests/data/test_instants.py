@@ -43,6 +43,10 @@ def test_what_is_no_finite_number_is_refused(value):
         instant(value, "t", "us")
 
 
+def test_an_integer_beyond_every_float_is_a_number():
+    assert instant(10**400, "t", "us") == 10**400
+
+
 def test_dates_are_refused_by_name_where_the_log_has_numbers_or_they_are_none():
     with pytest.raises(ConfigError, match="t is '2024-05-01', but this log's times are plain numbers"):
         instant("2024-05-01", "t", "given")

@@ -84,7 +84,7 @@ def test_a_session_recommends_what_its_history_would(
         ((500, "yesterday"), "this log's times are plain numbers"),
         ((500, float("nan")), "expected a finite number"),
         ((500, 2**62), "a time beyond"),
-        ((500, 10**400), "too large a number"),
+        ((500, 10**400), "a time beyond"),
         ((500, True), "expected a finite number"),
     ],
 )

@@ -9,11 +9,14 @@ import torch
 from grela.models.recgrela import RecGRELA, RecGRELAConfig
 from grela.ops.gaps import BUCKETS
 from grela.ops.losses.targets import Loss
+from grela.training import prefixes, streams, windows
 from grela.training.config import TrainingConfig
 from grela.training.listener import EpochReport, StepReport
 from grela.training.loop import Training, selected_by
 from grela.training.prefixes import PrefixPlan
-from grela.training.sequences import TrainingSequences
+from grela.training.ranks import ALONE, Ranks
+from grela.training.sequences import Plan, TrainingSequences
+from grela.training.sharded import ShardedTraining, without_table
 from grela.training.statistics import gap_counts
 from grela.training.streams import StreamPlan
 from grela.training.windows import WindowPlan
@@ -64,19 +67,39 @@ def by_length_of_weights(model: RecGRELA) -> dict[str, float]:
 def make_training(
     folder: Path | None,
     *,
+    listener: Ear | None = None,
+    validate=by_length_of_weights,
+    loss_function: Loss | None = None,
+    ranks: Ranks = ALONE,
+    **settings,
+) -> Training:
+    """A training of `make_parts`; a checkpoint after every step."""
+    config, plan, model = make_parts(**settings)
+    kind = ShardedTraining if config.item_table == "sharded" else Training
+    return kind(
+        model,
+        plan,
+        config,
+        folder=folder,
+        validate=validate,
+        listener=listener or Ear(),
+        ranks=ranks,
+        **({} if loss_function is None else {"loss": loss_function}),
+    )
+
+
+def make_parts(
+    *,
     precision: str = "fp32",
     form: str = "causal",
     seed: int = 0,
     epochs: int = 3,
-    listener: Ear | None = None,
-    validate=by_length_of_weights,
     width: int = 16,
     device: torch.device | str = "cpu",
-    loss_function: Loss | None = None,
     parts: Mapping[str, int] = ALL_PARTS,
     **settings,
-) -> Training:
-    """Two layers with dropout and drop path; a checkpoint after every step.
+) -> tuple[TrainingConfig, Plan, RecGRELA]:
+    """Two layers with dropout and drop path.
 
     `parts` are the settings of what the model adds to the paper's; its bias is left out for losses that cannot
     teach it.
@@ -101,18 +124,17 @@ def make_training(
     causal = StreamPlan if config.histories == "carried" else WindowPlan
     make_plan = causal if form == "causal" else PrefixPlan
     plan = make_plan(cyclic_sequences(), config.window, config.batch_positions, seed)
-    model = RecGRELA(shape, rng=torch.Generator(device).manual_seed(seed))
+    make = without_table if config.item_table == "sharded" else RecGRELA
+    model = make(shape, rng=torch.Generator(device).manual_seed(seed))
     if model.next_gap is not None:
         model.next_gap.divide(gap_counts(plan.sequences))
-    return Training(
-        model,
-        plan,
-        config,
-        folder=folder,
-        validate=validate,
-        listener=listener or Ear(),
-        loss=loss_function,
-    )
+    return config, plan, model
+
+
+def rows_of_any_size(set_attribute: Callable[[object, str, int], None] = setattr) -> None:
+    """Steps of few positions have several rows from here on."""
+    for module in (windows, streams, prefixes):
+        set_attribute(module, "LEAST_POSITIONS", 8)
 
 
 def assert_same_weights(found, expected) -> None:

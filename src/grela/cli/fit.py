@@ -1,8 +1,8 @@
 """`grela fit`: prepare, train, evaluate, report."""
 
 import json
-import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,12 @@ from grela.errors import RunError
 )
 @click.option("--config", type=click.Path(path_type=Path), help="Settings, TOML or JSON; options here win.")
 @click.option("--recipe", help="Settings of a named experiment (see docs/recipes.md) instead of --config.")
+@click.option(
+    "--from",
+    "start_from",
+    type=click.Path(path_type=Path),
+    help="Run to start from: its settings, events and weights; EVENTS are new ones, or all there are.",
+)
 @click.option("--titles", type=click.Path(path_type=Path), help="File with a title for each item.")
 @click.option("--user", help="Column of the user ids, if not found by its name.")
 @click.option("--item", help="Column of the item ids.")
@@ -45,7 +51,15 @@ from grela.errors import RunError
     show_default=True,
     help="auto: a bar on a terminal, else quiet; lines: a line an epoch; json: a JSON line for everything.",
 )
-def fit(events: str, out: Path, log: str, device: str, threads: int | None, **options: Any) -> None:
+def fit(
+    events: str,
+    out: Path,
+    start_from: Path | None,
+    log: str,
+    device: str,
+    threads: int | None,
+    **options: Any,
+) -> None:
     """Train on EVENTS: a file of (user, item, time) events, a folder that `grela data shard` wrote, or a name of
     `grela data list`.
 
@@ -54,6 +68,10 @@ def fit(events: str, out: Path, log: str, device: str, threads: int | None, **op
     grela fit events.parquet --out runs/shop --min-item-events 5
     grela fit log.csv --user who --item what --time when --titles items.csv --out runs/mine
     grela fit events.csv --valid-from 2024-05-01 --test-from 2024-06-01 --out runs/temporal
+    grela fit today.csv --from runs/shop --epochs 4 --out runs/shop-2
+
+    Processes share the work when started by torchrun (docs/distributed.md): torchrun --nproc-per-node 2 -m -- grela
+    fit ...
 
     Interrupted, the same command goes on where it was. The folder holds the weights, the catalogue, metrics
     by epoch, the evaluation on the test events and report.html.
@@ -61,26 +79,32 @@ def fit(events: str, out: Path, log: str, device: str, threads: int | None, **op
     import torch
 
     from grela.recommender import Recommender
+    from grela.training.torchrun import command_of, ranks_of_torchrun
 
     if threads:
         torch.set_num_threads(threads)
     columns = {name: options[name] for name in ("user", "item", "time", "format", "titles")}
-    config = _config(options)
-    log_of_events, titles = _opened(events, columns)
+    config = _config(options, start_from)
     try:
-        with listening(log) as listener:
+        with ranks_of_torchrun(device) as ranks, listening(log) as listener:
+            log_of_events, titles = _opened(events, columns, say if ranks.first else _silence)
             Recommender.fit(
                 log_of_events,
                 config=config,
                 titles=titles,
                 out=out,
+                start_from=start_from,
                 listener=listener,
                 device=device,
-                command=shlex.join(["grela", *sys.argv[1:]]),
+                command=command_of(["grela", *sys.argv[1:]]),
+                ranks=ranks,
             )
+            first = ranks.first
     except KeyboardInterrupt:
         say(f"interrupted: the same command goes on from the last checkpoint in {out}")
         raise
+    if not first:
+        return
     result = _evaluation(out)
     if log == "json":
         click.echo(json.dumps({"event": "result", "run": str(out), **result}))
@@ -90,19 +114,23 @@ def fit(events: str, out: Path, log: str, device: str, threads: int | None, **op
     click.echo(f"report: {out / 'report.html'}")
 
 
-def _opened(events: str, columns: dict[str, Any]) -> tuple[Any, dict[Any, str]]:
+def _opened(events: str, columns: dict[str, Any], said: Callable[[str], None]) -> tuple[Any, dict[Any, str]]:
     """What `Recommender.fit` takes as events, and the titles."""
     from grela.data.parts.layout import is_in_parts
     from grela.data.titles import read_titles
 
     if not is_in_parts(Path(events)):
-        return open_events(events, **columns)
+        return open_events(events, **columns, say=said)
     titles = columns.pop("titles")
     if any(columns.values()):
         raise click.UsageError(
             f"{events} is a log in parts, its form is known: leave out --user, --item, --time and --format"
         )
     return Path(events), read_titles(titles) if titles else {}
+
+
+def _silence(line: str) -> None:
+    """What ranks other than the first say."""
 
 
 def _evaluation(out: Path) -> dict[str, Any]:
@@ -114,13 +142,14 @@ def _evaluation(out: Path) -> dict[str, Any]:
     return result
 
 
-def _config(options: dict[str, Any]) -> Any:
+def _config(options: dict[str, Any], start_from: Path | None) -> Any:
     from grela.configuration import Config, read_config
     from grela.recipes import recipe
+    from grela.run_folder import read_facts
 
     if options["config"] and options["recipe"]:
         raise click.UsageError("--config and --recipe both give all settings; use one")
-    config = Config()
+    config = Config() if start_from is None else read_facts(start_from).config
     if options["config"]:
         config = read_config(options["config"])
     elif options["recipe"]:

@@ -11,6 +11,7 @@ import click
 from grela import __version__
 from grela.cli.ablate import ablate
 from grela.cli.compare import compare
+from grela.cli.consume import consume
 from grela.cli.convert import convert
 from grela.cli.data import data
 from grela.cli.evaluate import evaluate
@@ -19,6 +20,7 @@ from grela.cli.fit import fit
 from grela.cli.inspect import inspect
 from grela.cli.items import items
 from grela.cli.recommend import recommend
+from grela.cli.serve import serve
 from grela.errors import GrelaError
 
 
@@ -33,13 +35,32 @@ def cli() -> None:
     """
 
 
-for command in (fit, evaluate, recommend, compare, ablate, data, convert, inspect, items, export):
+for command in (
+    fit,
+    evaluate,
+    recommend,
+    serve,
+    consume,
+    compare,
+    ablate,
+    data,
+    convert,
+    inspect,
+    items,
+    export,
+):
     cli.add_command(command)
 
 
 def main() -> None:
     """Run the command line of this process and exit."""
     sys.exit(run(sys.argv[1:]))
+
+
+def _rank() -> str:
+    """Which of the processes that torchrun has started says this; nothing for rank 0, and without torchrun."""
+    rank = os.environ.get("RANK", "0") if "TORCHELASTIC_RUN_ID" in os.environ else "0"
+    return "" if rank == "0" else f" (rank {rank})"
 
 
 def run(arguments: list[str]) -> int:
@@ -52,7 +73,7 @@ def run(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except GrelaError as error:
-        click.echo(f"grela: {error}", err=True)
+        click.echo(f"grela{_rank()}: {error}", err=True)
         return 1
     except (KeyboardInterrupt, click.Abort):
         click.echo("grela: interrupted", err=True)

@@ -1,5 +1,6 @@
 """The events of a command: a file, or a data set of the catalogue by its name."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,6 +29,7 @@ def open_events(
     time: str | None,
     format: str | None,
     titles: Path | None,
+    say: Callable[[str], None] = say,
 ) -> tuple[Events, dict[RawId, str]]:
     """Events and titles of a path or a catalogued name; `titles` is a file of titles beside a path."""
     known: dict[RawId, str] = {}

@@ -14,9 +14,14 @@ def instant(value: int | float | str | np.number[Any], name: str, unit: str) -> 
     if isinstance(value, str):
         return _microseconds(value, name, unit)
     number = value.item() if isinstance(value, np.number) else value
-    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+    if isinstance(number, bool) or not isinstance(number, int | float) or _endless(number):
         raise ConfigError(f"{name} is {value!r}, expected a finite number or an ISO 8601 date")
     return number
+
+
+def _endless(number: int | float) -> bool:
+    # An integer beyond every float is finite, and may not be asked.
+    return isinstance(number, float) and not math.isfinite(number)
 
 
 def _microseconds(text: str, name: str, unit: str) -> int:

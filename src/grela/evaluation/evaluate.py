@@ -76,10 +76,18 @@ def validate(
 
     Keys: "filtered/ndcg@10", "filtered/hr@10", "filtered/mrr", ... and the same with "unfiltered/".
     """
+    of_cases = accuracy(scorer, cases, k=k, scores_bytes=scores_bytes)
+    return {name: float(values.mean()) for name, values in of_cases.items()}
+
+
+def accuracy(
+    scorer: Scorer, cases: Cases, *, k: int = 10, scores_bytes: int = SCORES_BYTES
+) -> dict[str, np.ndarray]:
+    """What `validate` takes the means of: each metric of each case, float64 [C]."""
     _check((k,), 1, 1)
     found = scan(scorer, cases, lists_k=0, scores_bytes=scores_bytes)
     return {
-        f"{name}/{metric}": float(values.mean())
+        f"{name}/{metric}": values
         for name, view in (("filtered", found.filtered), ("unfiltered", found.unfiltered))
         for metric, values in metrics.per_user(view.ranks, (k,)).items()
     }

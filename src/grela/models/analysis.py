@@ -93,10 +93,19 @@ def branch_shares(
     gates = 0
     for items, gap in _recent(histories, gaps):
         for layer, view in enumerate(layer_views(model, items, gap)):
-            attention, local, gate = view.branches
-            parts = ((local * gate).square().sum(), (attention * gate).square().sum(), gate.abs().sum())
-            energies[layer] += torch.stack(parts)
+            energies[layer] += branch_energies(view.branches)
         gates += len(items) * model.config.width
+    return shares_of(energies, gates)
+
+
+def branch_energies(branches: Branches) -> Tensor:
+    """Sums of squares of L * G and of O * G, and the sum of |G|, over all positions and channels: [3]."""
+    attention, local, gate = branches
+    return torch.stack(((local * gate).square().sum(), (attention * gate).square().sum(), gate.abs().sum()))
+
+
+def shares_of(energies: Tensor, gates: int) -> list[BranchShare]:
+    """Each layer's shares from its `branch_energies` [M, 3], over so many gates (positions times channels)."""
     shares = energies[:, :2] / energies[:, :2].sum(1, keepdim=True)
     opened = energies[:, 2] / gates
     return [

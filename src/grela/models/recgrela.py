@@ -23,7 +23,7 @@ from grela.errors import ConfigError
 from grela.nn.after_next import AfterNext
 from grela.nn.attention import GatedLinearAttention, LayerState
 from grela.nn.block import LAYER_NORM_EPS, PACKED, Block, BlockForm, PackedForms
-from grela.nn.init import initialise
+from grela.nn.init import initialise, undrawn
 from grela.nn.item_bias import ItemBias
 from grela.nn.next_gap import NextGap
 from grela.nn.repeats import Repeats
@@ -130,7 +130,7 @@ class RecGRELA(nn.Module):
                 f"num_items is {config.num_items}, expected the size of the catalogue, 1 or more"
             )
         self.config = config
-        with torch.device("meta"):
+        with undrawn(rng.device):
             self.embedding = nn.Embedding(config.num_items + 1, config.width)
             self.positions = (
                 nn.Embedding(config.learned_positions, config.width) if config.learned_positions else None
@@ -142,7 +142,6 @@ class RecGRELA(nn.Module):
             self.norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
             self.blocks = nn.ModuleList(_block(config, eps) for _ in range(config.layers))
             self.after_next = AfterNext(config.width) if config.after_next else None
-        self.to_empty(device=rng.device)
         initialise(self, rng)
 
     def forward(

@@ -43,6 +43,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 def chunks(tensor: Tensor) -> Iterator[memoryview]:
     """The bytes of a tensor in row-major order, `CHUNK` at a time, without a copy where it lies so on the CPU."""
+    if not tensor.numel():  # which cannot be viewed as bytes
+        return
     flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     for low in range(0, len(flat), CHUNK):
         yield flat[low : low + CHUNK].numpy().data

@@ -132,6 +132,11 @@ class GatedLinearAttention(nn.Module):
 
     def step(self, x: Tensor, turns: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
         """One event: x [B, D], turns [B, D/2]; y [B, D] and the state after it."""
+        branches, state = self.step_branches(x, turns, state)
+        return self.mix(branches), state
+
+    def step_branches(self, x: Tensor, turns: Tensor, state: LayerState) -> tuple[Branches, LayerState]:
+        """One event's branches and gate, each [B, D], before they are joined, and the state after it."""
         value = self.value(x)
         parts = self._heads(value, turns)
         attended, attention = step(*parts, state.attention, eps=self.eps, log_decay=self.log_decay())
@@ -141,7 +146,7 @@ class GatedLinearAttention(nn.Module):
             weight, bias = self._kernel()
             local, tail = short_conv_step(value.to(state.tail.dtype), weight, bias, state.tail)
             local = silu(local)
-        return self.mix(Branches(attended.flatten(1), local, self._gate(x))), LayerState(attention, tail)
+        return Branches(attended.flatten(1), local, self._gate(x)), LayerState(attention, tail)
 
     def mix(self, branches: Branches) -> Tensor:
         """(O + L) * G, projected."""

@@ -1,10 +1,13 @@
 """Initialisation as in the reference: Linear and Embedding weights N(0, 0.02^2), biases 0, LayerNorm 1 and 0."""
 
 import math
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from grela.nn.after_next import AfterNext
 from grela.nn.decay import Decay
@@ -21,6 +24,32 @@ class OwnStart(Protocol):
 
     def start_from(self, rng: torch.Generator) -> None:
         """Draw them."""
+
+
+@contextmanager
+def undrawn(device: torch.device) -> Iterator[None]:
+    """Modules made in here have parameters on `device` without values yet, for `initialise` to fill.
+
+    Making them on the device "meta" would do as well, but for that torch imports its compiler: seconds.
+    """
+    with device, _Undrawn():
+        yield
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves a parameter as it is where a module would draw its values."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        given = dict(kwargs or {})
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 @torch.no_grad()

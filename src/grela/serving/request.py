@@ -131,12 +131,13 @@ def event_time(value: Any, where: str, known: Histories) -> int | float:
         number = instant(value, where, known.time_unit)
     except ConfigError as error:
         raise RequestError(str(error)) from error
-    except OverflowError as error:
-        raise RequestError(
-            f"{where} is too large a number, expected a time in the unit of the log"
-        ) from error
     if known.times.dtype.kind != "i":
-        return float(number)
+        try:
+            return float(number)
+        except OverflowError as error:
+            raise RequestError(
+                f"{where} is too large a number, expected a time in the unit of the log"
+            ) from error
     if not -(2**62) < number < 2**62:
         raise RequestError(f"{where} has a time beyond +-2^62, expected times in the unit of the log")
     return int(number)

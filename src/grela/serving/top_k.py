@@ -63,7 +63,7 @@ def top_k(
     found: list[TopList] = []
     for low in range(0, len(hidden), HISTORIES):
         part = hidden[low : low + HISTORIES]
-        of_part = None if met is None else _of_histories(met, low, low + len(part))
+        of_part = None if met is None else of_histories(met, low, low + len(part))
         found += form(model, part, of_part, candidates, k)
     return found
 
@@ -241,7 +241,7 @@ def _shown(groups: np.ndarray, allowed: np.ndarray, met: np.ndarray) -> np.ndarr
     return places[~np.isin(places, met)] if len(met) else places
 
 
-def _of_histories(met: Met, low: int, high: int) -> Met:
+def of_histories(met: Met, low: int, high: int) -> Met:
     """What histories low..high - 1 have met, counted from 0."""
     here = (met.position >= low) & (met.position < high)
     return Met(met.position[here] - low, met.item[here], met.counts[here], met.ages[here])

@@ -28,6 +28,10 @@ class TrainingConfig:
                      them. For causal models of histories much longer than a window
     batch_positions: at most so many positions in one optimiser step, of all histories or prefixes in it; 0
                      leaves it to the number of training events, see `sized_for`
+    rows:            at most so many parts of a step, computed side by side by threads or ranks and then added up;
+                     a part has at least 512 positions (prefixes 2,048) and a window. Other parts, other draws
+    item_table:      "replicated": every rank holds it; "sharded": each holds a part of its rows and their row-wise
+                     Adagrad (TorchRec), for tables that no device holds. See docs/distributed.md
     learning_rate:   peak rate of AdamW, after `warmup_steps` of linear rise
     loss:            what is minimised: "softmax" over all items; "softmax_without_seen" over those not yet met by
                      the position's user; from 100,000 items up "sampled_softmax", "classic_sampled_softmax",
@@ -53,10 +57,12 @@ class TrainingConfig:
     window: int = 200
     histories: Literal["windows", "carried"] = "windows"
     batch_positions: int = 0
+    rows: int = 4
     loss: LossName = "softmax"
     negatives: int = 512
     frequency_power: float = 0.0
     calibration: float = 0.75
+    item_table: Literal["replicated", "sharded"] = "replicated"
     learning_rate: float = 3e-3
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup_steps: int = 150
@@ -73,6 +79,7 @@ class TrainingConfig:
             ("epochs", 1),
             ("window", 2),
             ("batch_positions", 0),
+            ("rows", 1),
             ("negatives", 1),
             ("warmup_steps", 0),
             ("patience", 0),
@@ -93,6 +100,12 @@ class TrainingConfig:
             raise ConfigError(f"schedule is {self.schedule!r}, expected 'cosine' or 'constant'")
         if self.histories not in ("windows", "carried"):
             raise ConfigError(f"histories is {self.histories!r}, expected 'windows' or 'carried'")
+        if self.item_table not in ("replicated", "sharded"):
+            raise ConfigError(f"item_table is {self.item_table!r}, expected 'replicated' or 'sharded'")
+        if self.item_table == "sharded" and self.loss != "sampled_softmax":
+            raise ConfigError(
+                f"item_table is 'sharded', but loss is {self.loss!r}: take 'sampled_softmax', which reads few rows"
+            )
         if self.precision not in ("auto", "bf16", "fp32"):
             raise ConfigError(f"precision is {self.precision!r}, expected 'auto', 'bf16' or 'fp32'")
         if self.kernels not in ("auto", "torch", "compiled", "triton"):

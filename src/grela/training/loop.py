@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from grela.errors import CheckpointError, ConfigError, TrainingError
 from grela.models.compiled_row import FlatGradients, computes_rows
@@ -41,6 +41,7 @@ from grela.training.optimiser import (
     restore_optimisers,
 )
 from grela.training.precision import product_dtype
+from grela.training.ranks import ALONE, Gradient, Ranks, RowResult, checksum
 from grela.training.resident import ResidentStep
 from grela.training.rows_of_windows import windows_of
 from grela.training.sequences import Plan, Row, Step
@@ -78,7 +79,12 @@ class Training:
 
     `loss` takes the place of the one that `config` names. If its gradient by the item table is sparse, set
     `model.embedding.sparse`, so that the table's optimiser touches few rows too.
+
+    `ranks` train together where there are several: each is given the same model, plan and settings, computes its rows
+    of every step, and takes the whole step. `validate` must return the same on all; rank 0 alone writes.
     """
+
+    item_table = "replicated"
 
     def __init__(
         self,
@@ -90,10 +96,16 @@ class Training:
         validate: Validate | None,
         listener: Listener,
         loss: Loss | None = None,
+        ranks: Ranks = ALONE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.model, self.plan, self.config = model, plan, config
         self.folder, self.validate, self.listener, self.clock = folder, validate, listener, clock
+        self.ranks = ranks
+        if config.item_table != self.item_table:
+            raise ConfigError(
+                f"item_table is {config.item_table!r}, which a {type(self).__name__} cannot train"
+            )
         device = model.embedding.weight.device
         if device.type == "cpu":
             keep_freed_memory()
@@ -109,7 +121,7 @@ class Training:
         self.optimisers = optimisers(model, config)
         self.dtype = product_dtype(config.precision, device)
         self.captured: CapturedSteps | None = None
-        if not own_loss and isinstance(model, RecGRELA):
+        if not own_loss and isinstance(model, RecGRELA) and not ranks.together:
             self.captured = captured_steps(
                 model, plan, config, self.optimisers, form=self.form, loss=loss, dtype=self.dtype
             )
@@ -120,12 +132,15 @@ class Training:
         by_rows = self.form.name == "compiled" and not own_loss and config.loss in DENSE
         whole_rows = by_rows and isinstance(model, RecGRELA) and computes_rows(model)
         self.flat = FlatGradients(self.parameters) if whole_rows else None
+        self.gradients = _gradients(model, self.flat)
         self.threads = torch.get_num_threads()
         self.progress = Progress()
         self.best_weights: dict[str, Tensor] = {}
         self.carried: dict[int, State] = {}
         self.total_steps = sum(plan.steps(epoch) for epoch in range(config.epochs))
         self._saved_at = clock()
+        if ranks.together:
+            ranks.must_agree(self._facts())
 
     def run(self) -> Progress:
         """Train to the end or to early stopping; returns the record of all epochs."""
@@ -137,8 +152,12 @@ class Training:
             self._end_epoch()
             self._save()
         if self.best_weights:
-            self.model.load_state_dict(self.best_weights)
+            self._load(self.best_weights)
         return self.progress
+
+    def whole(self) -> Model:
+        """The model as it stands, with all its weights: every rank has to call this, or none."""
+        return self.model
 
     def _train_epoch(self) -> None:
         p, steps = self.progress, self.plan.steps(self.progress.epoch)
@@ -153,25 +172,33 @@ class Training:
             self.listener.step(
                 StepReport(p.epoch + 1, self.config.epochs, p.step_in_epoch, steps, loss, rate, left)
             )
-            if self.clock() - self._saved_at > self.config.checkpoint_seconds:
+            if self.ranks.agreed(self.clock() - self._saved_at > self.config.checkpoint_seconds):
                 self._save()
 
     def one_step(self, step: Step) -> float:
         """One optimiser step; returns its loss in nats per event."""
-        rate = learning_rate(self.config, self.progress.step, self.total_steps)
-        for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
-            group["lr"] = rate
+        rate = self._set_rate()
         if self.captured is not None and isinstance(step, ResidentStep) and step.full:
             seed = mixed_seed(self.config.seed, self.progress.step)
             return self._finite(self.captured.take(step, rate=rate, seed=seed))
-        losses = self._rows(step)
-        value = self._finite(sum(loss for loss, _, _ in losses))
-        self._update([total(list(rows)) for rows in zip(*(grads for _, grads, _ in losses), strict=True)])
-        self.carried = {number: left for number, (_, _, left) in enumerate(losses) if left is not None}
+        rows = self._rows(step)
+        value, gradients = self.ranks.step(
+            [RowResult(loss, gradients) for _, loss, gradients, _ in rows], self.gradients, len(step.rows)
+        )
+        self._finite(value)
+        self._update(gradients)
+        self.carried = {number: left for number, _, _, left in rows if left is not None}
         return value
 
-    def _rows(self, step: Step) -> list[tuple[float, Sequence[Tensor], State | None]]:
-        """`_row` of each row: side by side by kernels, which let go of the interpreter while they compute.
+    def _set_rate(self) -> float:
+        """The step's learning rate, which all optimisers have from here on."""
+        rate = learning_rate(self.config, self.progress.step, self.total_steps)
+        for group in (group for optimiser in self.optimisers for group in optimiser.param_groups):
+            group["lr"] = rate
+        return rate
+
+    def _rows(self, step: Step) -> list[tuple[int, float, Sequence[Tensor], State | None]]:
+        """`_row` of each row of this rank: side by side by kernels, which let go of the interpreter while they compute.
 
         By PyTorch's operators rows side by side are no faster than one row computed by all cores, and take more memory.
         Nor are rows with a gradient by every item of a huge table, of which there is then one.
@@ -180,11 +207,11 @@ class Training:
         kernels = self.form.name == "compiled" and isinstance(self.model, RecGRELA)
         if kernels and (table.sparse or fits(table.weight)):
             work = partial(self._row, step.events)
-            return map_on_cores(work, list(enumerate(step.rows)), threads=self.threads)
+            return map_on_cores(work, self.ranks.mine(step.rows), threads=self.threads)
         rows = step.rows
-        if isinstance(step, PackedStep):
+        if isinstance(step, PackedStep) and not self.ranks.together:
             rows = [PackedRow.joined(step.rows)]
-        return [self._row(step.events, numbered) for numbered in enumerate(rows)]
+        return [self._row(step.events, numbered) for numbered in self.ranks.mine(rows)]
 
     def _update(self, gradients: list[Tensor]) -> None:
         """Change the weights by gradients in the order of the parameters, or by one vector of them all."""
@@ -206,8 +233,10 @@ class Training:
             f"({self.config.learning_rate}) or clip_norm ({self.config.clip_norm}) and start in a new folder"
         )
 
-    def _row(self, events: int, numbered: tuple[int, Row]) -> tuple[float, Sequence[Tensor], State | None]:
-        """One row's part of a step's loss, its gradients as `_update` takes them, and the state it leaves."""
+    def _row(
+        self, events: int, numbered: tuple[int, Row]
+    ) -> tuple[int, float, Sequence[Tensor], State | None]:
+        """A row's number, its part of a step's loss, its gradients as `_update` takes them, and the state it leaves."""
         (number, row), config = numbered, self.config
         share = row.events / events
         rng = torch.Generator(self.model.embedding.weight.device)
@@ -215,7 +244,7 @@ class Training:
         if isinstance(self.model, SequentialModel):
             windows = windows_of(row, self.plan.sequences, with_times=self.model.reads_times)
             loss = share * windows_loss(self.model, windows, rng, loss=self.loss, dtype=self.dtype)
-            return loss.item(), torch.autograd.grad(loss, self.parameters), None
+            return number, loss.item(), torch.autograd.grad(loss, self.parameters), None
         if self.flat is not None and isinstance(row, PackedRow | StreamRow):
             value, vector, left = compiled_row(
                 self.model,
@@ -226,7 +255,7 @@ class Training:
                 share=share,
                 state=self.carried.get(number),
             )
-            return value, [vector], left
+            return number, value, [vector], left
         mean, left = row_loss(
             self.model,
             row,
@@ -238,11 +267,13 @@ class Training:
             state=self.carried.get(number),
         )
         loss = mean * share
-        return loss.item(), torch.autograd.grad(loss, self.parameters), left
+        return number, loss.item(), torch.autograd.grad(loss, self.parameters), left
 
     def _end_epoch(self) -> None:
         p = self.progress
-        metrics = dict(self.validate(self.model)) if self.validate else {}
+        if self.ranks.together:
+            self.ranks.must_agree({"the weights' checksum": checksum(self._replicated())})
+        metrics = self.ranks.from_first(dict(self.validate(self.whole())) if self.validate else {})
         value = self._selecting(metrics)
         if value > p.best:
             p.best, p.best_epoch = value, p.epoch
@@ -264,7 +295,7 @@ class Training:
 
     def _keep_weights(self) -> None:
         """Copy the weights over the best before them: at ten million items a third table would be 2.6 GB more."""
-        for name, weight in self.model.state_dict().items():
+        for name, weight in self._weights().items():
             if name in self.best_weights:
                 self.best_weights[name].copy_(weight)
             else:
@@ -282,18 +313,42 @@ class Training:
     def _save(self) -> None:
         if self.folder is None:
             return
-        tensors = {f"model/{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"optimiser/{k}": v for k, v in optimiser_tensors(self.model, self.optimisers).items()}
-        tensors |= {f"best/{k}": v for k, v in self.best_weights.items()}
-        tensors |= {f"carried/{k}": v for k, v in carried_tensors(self.carried).items()}
+        tensors = self._tensors()
+        if not self.ranks.first:
+            return
         write_checkpoint(Checkpoint(tensors, asdict(self.progress)), self.folder)
         write_metrics(self.progress.epochs, self.folder)
         self._saved_at = self.clock()
 
+    def _weights(self) -> dict[str, Tensor]:
+        """All weights that this rank holds, by name."""
+        return self.model.state_dict()
+
+    def _replicated(self) -> dict[str, Tensor]:
+        """Those that every rank holds."""
+        return self._weights()
+
+    def _load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over what `_weights` gave."""
+        self.model.load_state_dict(weights)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint holds, on rank 0; every rank has to call this."""
+        carried = self.ranks.all_tensors(carried_tensors(self.carried))
+        tensors = {f"model/{k}": v for k, v in self._weights().items()}
+        tensors |= {f"optimiser/{k}": v for k, v in optimiser_tensors(self.model, self.optimisers).items()}
+        tensors |= {f"best/{k}": v for k, v in self.best_weights.items()}
+        return tensors | {f"carried/{k}": v for k, v in carried.items()}
+
+    def _shared(self, checkpoint: Checkpoint | None) -> Checkpoint | None:
+        """Rank 0's checkpoint, as this rank needs it."""
+        return self.ranks.shared(checkpoint)
+
     def _resume(self) -> None:
         if self.folder is None:
             return
-        checkpoint, notices = read_checkpoint(self.folder)
+        checkpoint, notices = read_checkpoint(self.folder) if self.ranks.first else (None, [])
+        checkpoint = self._shared(checkpoint)
         for notice in notices:
             self.listener.notice(notice)
         if checkpoint is None:
@@ -303,7 +358,7 @@ class Training:
             part, _, rest = name.partition("/")
             parts[part][rest] = tensor
         self._refuse_another_models(parts["model"])
-        self.model.load_state_dict(parts["model"])
+        self._load(parts["model"])
         restore_optimisers(self.model, self.optimisers, parts["optimiser"])
         self.best_weights = parts["best"]
         if isinstance(self.model, RecGRELA):
@@ -312,8 +367,22 @@ class Training:
         if not p.finished:
             self.listener.notice(f"resumed after step {p.step_in_epoch} of epoch {p.epoch + 1}")
 
+    def _facts(self) -> dict[str, Any]:
+        """What has to be the same on all ranks, so that they take the same steps and end with the same bits."""
+        settings = {f"training.{name}": value for name, value in asdict(self.config).items()}
+        return settings | {
+            "what computes the blocks": self.form.name,
+            "the precision of products": str(self.dtype),
+            "the kind of device": self.model.embedding.weight.device.type,
+            "the processor": torch.backends.cpu.get_cpu_capability(),
+            "the number of threads": self.threads,
+            "torch's version": torch.__version__,
+            "the number of steps": self.total_steps,
+            "the first weights' checksum": checksum(self._replicated()),
+        }
+
     def _refuse_another_models(self, weights: Mapping[str, Tensor]) -> None:
-        here = {name: list(w.shape) for name, w in self.model.state_dict().items()}
+        here = {name: list(w.shape) for name, w in self._weights().items()}
         there = {name: list(w.shape) for name, w in weights.items()}
         for name in sorted(here.keys() | there.keys()):
             if here.get(name) != there.get(name):
@@ -344,22 +413,17 @@ def write_metrics(epochs: list[dict[str, Any]], folder: Path) -> None:
         ) from error
 
 
-def total(gradients: list[Tensor]) -> Tensor:
-    """The sum in the order of the list; the first gradient's memory holds it. Sparse ones are put end to end."""
-    first, *others = gradients
-    if first.is_sparse:
-        indices = torch.cat([g._indices() for g in gradients], 1)
-        return torch.sparse_coo_tensor(
-            indices, torch.cat([g._values() for g in gradients]), first.shape, check_invariants=False
-        )
-    for other in others:
-        first += other
-    return first
-
-
 def mixed_seed(seed: int, step: int) -> int:
     """One 63-bit seed from two numbers, by SplitMix64's finaliser: neighbouring steps share no bits to speak of."""
     z = (seed * 0x9E3779B97F4A7C15 + step + 0x632BE59BD9B4E019) % 2**64
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
     return (z ^ (z >> 31)) >> 1
+
+
+def _gradients(model: Model, flat: FlatGradients | None) -> list[Gradient]:
+    """What a row's gradients look like: one vector of them all, or each parameter's."""
+    if flat is not None:
+        return [Gradient(torch.Size([sum(flat.sizes)]), sparse=False)]
+    tables = [table.weight for table in model.modules() if isinstance(table, nn.Embedding) and table.sparse]
+    return [Gradient(p.shape, any(p is table for table in tables)) for p in model.parameters()]

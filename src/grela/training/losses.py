@@ -40,16 +40,22 @@ def configured_loss(
         return form.softmax_without_seen
     if config.loss == "scalable_cross_entropy":
         return partial(scalable_cross_entropy, bucket_items=config.negatives)
-    negatives: Negatives = Uniform(num_items)
-    if config.frequency_power:
-        counts = event_counts(sequences, num_items)
-        negatives = ByFrequency.of(counts, config.frequency_power, device)
+    negatives = configured_negatives(config, sequences, num_items, device)
     if config.loss == "gbce":
         return partial(gbce, negatives=negatives, count=config.negatives, calibration=config.calibration)
     if config.loss == "binary_cross_entropy":
         return partial(binary_cross_entropy, negatives=negatives, count=config.negatives)
     sampled = sampled_softmax if config.loss == "sampled_softmax" else classic_sampled_softmax
     return partial(sampled, negatives=negatives, count=config.negatives)
+
+
+def configured_negatives(
+    config: TrainingConfig, sequences: TrainingSequences, num_items: int, device: torch.device
+) -> Negatives:
+    """Where the loss that `config` names draws its negatives."""
+    if not config.frequency_power:
+        return Uniform(num_items)
+    return ByFrequency.of(event_counts(sequences, num_items), config.frequency_power, device)
 
 
 def event_counts(sequences: TrainingSequences, num_items: int) -> np.ndarray:

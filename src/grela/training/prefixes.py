@@ -102,14 +102,15 @@ class PrefixPlan:
     """Bidirectional steps: every event but each history's first is the target of one sample, as in the paper.
 
     A sample's history is the at most `window` events before its target. Samples are shuffled, whatever their length:
-    each step is a fair draw of the epoch's samples, of at most `batch_positions` positions. It has up to `ROWS` rows
-    of about equal size, which can be computed side by side.
+    each step is a fair draw of the epoch's samples, of at most `batch_positions` positions. It has up to
+    `most_rows` rows of about equal size, which can be computed side by side.
     """
 
     sequences: TrainingSequences
     window: int
     batch_positions: int
     seed: int
+    most_rows: int = ROWS
     _counted: dict[int, int] = field(default_factory=dict, init=False, repr=False)
 
     def steps(self, epoch: int) -> int:
@@ -123,12 +124,16 @@ class PrefixPlan:
         order, length, bounds = self._shuffled(epoch)
         begin = np.repeat(self.sequences.start, self._counts)[order]
         target = begin + 1 + self._before[order]
-        rows = max(1, min(ROWS, self.batch_positions // max(self.window, LEAST_POSITIONS)))
         for low, high in zip(bounds[skip:-1].tolist(), bounds[skip + 1 :].tolist(), strict=True):
-            parts = [low + part for part in dealt(length[low:high], rows)]
+            parts = [low + part for part in dealt(length[low:high], self.rows)]
             yield PackedPrefixes(
                 [PrefixRow(self.sequences, begin[p], target[p] - length[p], length[p]) for p in parts]
             )
+
+    @property
+    def rows(self) -> int:
+        """Rows of a step with samples enough."""
+        return max(1, min(self.most_rows, self.batch_positions // max(self.window, LEAST_POSITIONS)))
 
     @property
     def _counts(self) -> np.ndarray:

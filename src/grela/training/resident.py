@@ -72,6 +72,11 @@ class ResidentWindows:
         """What is trained on."""
         return self.plan.sequences
 
+    @property
+    def rows(self) -> int:
+        """Rows of a full step."""
+        return self.plan.rows
+
     def steps(self, epoch: int) -> int:
         """How many steps the epoch has."""
         return self.plan.steps(epoch)

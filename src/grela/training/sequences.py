@@ -111,6 +111,10 @@ class Plan(Protocol):
     def sequences(self) -> TrainingSequences:
         """What is trained on."""
 
+    @property
+    def rows(self) -> int:
+        """Rows of a full step: so many threads or ranks can share it."""
+
     def steps(self, epoch: int) -> int:
         """How many steps the epoch has."""
 

@@ -96,7 +96,7 @@ class Stream:
 class StreamPlan:
     """Causal steps in which every event but each history's first is a target once an epoch, after all before it.
 
-    A step holds the next `batch_positions` positions, in equal parts from up to `ROWS` streams; a part is at
+    A step holds the next `batch_positions` positions, in equal parts from up to `most_rows` streams; a part is at
     least `window` long. Streams are nearly equal, but a history is never in two of them: one that is longer
     than its share of all events runs on alone. Which histories of equal length are in which stream, and the
     order in each, are drawn anew each epoch.
@@ -106,6 +106,7 @@ class StreamPlan:
     window: int
     batch_positions: int
     seed: int
+    most_rows: int = ROWS
 
     def steps(self, epoch: int) -> int:
         """How many steps the epoch has; the same in every epoch."""
@@ -121,11 +122,12 @@ class StreamPlan:
     @property
     def positions(self) -> int:
         """Positions of a row."""
-        return self.batch_positions // self._rows
+        return self.batch_positions // self.rows
 
     @property
-    def _rows(self) -> int:
-        return max(1, min(ROWS, self.batch_positions // max(self.window, LEAST_POSITIONS)))
+    def rows(self) -> int:
+        """Streams, and rows of a step until the first has run out."""
+        return max(1, min(self.most_rows, self.batch_positions // max(self.window, LEAST_POSITIONS)))
 
     @cached_property
     def _steps(self) -> int:
@@ -135,7 +137,7 @@ class StreamPlan:
     @cached_property
     def _dealt(self) -> np.ndarray:
         """The stream [H] of the longest history, of the second longest, and so on."""
-        return dealt(np.sort(self._histories[1])[::-1], self._rows)
+        return dealt(np.sort(self._histories[1])[::-1], self.rows)
 
     @cached_property
     def _histories(self) -> tuple[np.ndarray, np.ndarray]:
@@ -149,7 +151,7 @@ class StreamPlan:
         begin, length = self._histories
         shuffled = rng.permutation(len(length))
         by_length = shuffled[np.argsort(-length[shuffled], kind="stable")]
-        orders = [rng.permutation(by_length[self._dealt == stream]) for stream in range(self._rows)]
+        orders = [rng.permutation(by_length[self._dealt == stream]) for stream in range(self.rows)]
         streams = [Stream(begin[order], np.append(0, np.cumsum(length[order]))) for order in orders]
         return sorted(streams, key=lambda stream: -int(stream.bounds[-1]))
 

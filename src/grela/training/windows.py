@@ -119,7 +119,7 @@ class PackedStep:
 class WindowPlan:
     """Causal steps in which every event but each history's first is a target once an epoch.
 
-    A step has up to `ROWS` rows of equal size, which can be computed side by side. All rows but the epoch's
+    A step has up to `most_rows` rows of equal size, which can be computed side by side. All rows but the epoch's
     last are full: a window that does not fit is cut in two. Steps of one size let the allocator use the same
     memory again and again; sizes that vary would spread it.
     """
@@ -128,6 +128,7 @@ class WindowPlan:
     window: int
     batch_positions: int
     seed: int
+    most_rows: int = ROWS
 
     def steps(self, epoch: int) -> int:
         """How many steps the epoch has."""
@@ -144,7 +145,7 @@ class WindowPlan:
     @property
     def rows(self) -> int:
         """Rows of a step: a row holds a whole window and enough positions to be worth a thread."""
-        return max(1, min(ROWS, self.batch_positions // max(self.window, LEAST_POSITIONS)))
+        return max(1, min(self.most_rows, self.batch_positions // max(self.window, LEAST_POSITIONS)))
 
     def _cut(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Windows in their order as rows (their history's beginning, start, length) [3, S]; bounds of the rows."""

@@ -70,8 +70,28 @@ def sampled_softmax(
     hidden [P, D], weight [N+1, D] with padding in row 0. A position whose every negative is its target has loss 0.
     """
     drawn = negatives.draw(count, rng)
-    positive_P, scores_PK, hits_PK = candidate_scores(hidden, weight, targets, drawn)
-    kept_P = (count - hits_PK.sum(1)).clamp(min=1).double()
+    return _sampled(candidate_scores(hidden, weight, targets, drawn), targets, drawn, negatives)
+
+
+def sampled_softmax_of_rows(
+    hidden: Tensor,
+    rows: Tensor,
+    targets: Targets,
+    drawn: Tensor,
+    *,
+    negatives: Negatives,
+    num_items: int,
+) -> Tensor:
+    """`sampled_softmax` by negatives drawn [K] and by the table's rows [P + K, D] of targets and draws."""
+    scores = scores_by_rows(hidden, rows, targets, drawn, num_items)
+    return _sampled(scores, targets, drawn, negatives)
+
+
+def _sampled(
+    scores: tuple[Tensor, Tensor, Tensor], targets: Targets, drawn: Tensor, negatives: Negatives
+) -> Tensor:
+    positive_P, scores_PK, hits_PK = scores
+    kept_P = (len(drawn) - hits_PK.sum(1)).clamp(min=1).double()
     rest_P = torch.log1p(-negatives.log_probability(targets.items).exp())
     shift_P, log_q_K = (rest_P - kept_P.log()).to(positive_P), negatives.log_probability(drawn).to(positive_P)
     corrected_PK = scores_PK - log_q_K + shift_P[:, None]
@@ -125,8 +145,15 @@ def candidate_scores(
     hidden: Tensor, weight: Tensor, targets: Targets, drawn: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Scores of the targets [P] and of the drawn items [P, K], at least float32, and where a draw is the target."""
+    rows = embedding(torch.cat([targets.items, drawn]), weight, sparse=True)
+    return scores_by_rows(hidden, rows, targets, drawn, len(weight) - 1)
+
+
+def scores_by_rows(
+    hidden: Tensor, rows: Tensor, targets: Targets, drawn: Tensor, num_items: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`candidate_scores` by the table's rows [P + K, D] of targets and drawn items."""
     items = targets.items
-    rows = embedding(torch.cat([items, drawn]), weight, sparse=True)
     positives_PD, negatives_KD = rows[: len(items)], rows[len(items) :]
     wide = torch.promote_types(hidden.dtype, torch.float32)
     positive_P = (hidden.to(wide) * positives_PD.to(wide)).sum(1)
@@ -135,7 +162,7 @@ def candidate_scores(
         raised = embedding(torch.cat([items, drawn]), targets.item_bias, sparse=True).squeeze(1).to(wide)
         positive_P, scores_PK = positive_P + raised[: len(items)], scores_PK + raised[len(items) :]
     if targets.bias is not None:
-        met = met_before(seen_of(targets), 0, len(items), len(weight) - 1).to(hidden.device)
+        met = met_before(seen_of(targets), 0, len(items), num_items).to(hidden.device)
         raise_R = met.bias(targets.bias).to(wide)
         own = met.item == items[met.position]
         positive_P = positive_P.index_add(0, met.position[own], raise_R[own])

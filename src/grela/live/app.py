@@ -1,0 +1,249 @@
+"""HTTP: from requests to jobs and from answers to JSON; nothing is computed here."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from grela.errors import RefusedError
+from grela.live.answers import answer, refusal
+from grela.live.bodies import (
+    ChangedItemsAnswer,
+    DeletedAnswer,
+    EncodedEventsAnswer,
+    EncodedListAnswer,
+    EncodedUserListAnswer,
+    EventsBody,
+    HistoryAnswer,
+    HistoryBody,
+    ItemsAnswer,
+    ModelAnswer,
+    NewItemsBody,
+    PastEvent,
+    Result,
+    StatusAnswer,
+)
+from grela.live.jobs import Follow, Forget
+from grela.live.measures import exposition
+from grela.live.openapi import document
+from grela.live.page import page_files
+from grela.live.requests import Reader, choice, number, path_id, query
+from grela.live.service import Service
+from grela.store.protocol import chronological
+
+LIST_FIELDS = ("k", "filter_seen", "allow", "exclude")
+SHOWN_ITEMS = 20
+
+
+class IdConvertor(Convertor[str]):
+    """A path's rest, slashes and line breaks too: ids that hold what they may not are refused, not unheard of."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        """As it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """As it is."""
+        return value
+
+
+register_url_convertor("id", IdConvertor())
+
+
+class Endpoints:
+    """One method for each route; what they raise as RefusedError is an answer too."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.reader = Reader(service.limits)
+
+    async def events(self, request: Request) -> Response:
+        """POST /events"""
+        body = await self.reader.body(request, EventsBody)
+        job = self.service.checker.follow(body)
+        done = await self.service.do(job)
+        results = [Result(event.user, added) for event, added in zip(job.events, done.added, strict=True)]
+        if job.wanted is None:
+            return answer(EncodedEventsAnswer(results))
+        lists = {user: msgspec.Raw(one.items) for user, one in zip(job.users, done.lists, strict=True)}
+        return answer(EncodedEventsAnswer(results, lists))
+
+    async def user_recommendations(self, request: Request) -> Response:
+        """GET /users/{user}/recommendations"""
+        user = self._user(request)
+        wanted = self.service.checker.wanted(choice(query(request, *LIST_FIELDS)))
+        (one,) = (await self.service.do(Follow((), (user,), wanted))).lists
+        return answer(EncodedUserListAnswer(msgspec.Raw(one.items), one.cold_start, user))
+
+    async def recommendations(self, request: Request) -> Response:
+        """POST /recommendations"""
+        body = await self.reader.body(request, HistoryBody)
+        (one,) = (await self.service.do(self.service.checker.suggest(body))).lists
+        return answer(EncodedListAnswer(msgspec.Raw(one.items), one.cold_start))
+
+    async def history(self, request: Request) -> Response:
+        """GET /users/{user}/history"""
+        user, most = self._user(request), self.service.limits.shown_history
+        limit = number(query(request, "limit"), "limit", 100)
+        if not 1 <= limit <= most:
+            raise RefusedError(f"limit is {limit}, expected 1 to {most:,}")
+        tail, served = await self.service.read(user), self.service.served
+        shown = [
+            PastEvent(event.item, served.title(event.item), event.time)
+            for event in chronological(tail.events)[-limit:]
+        ]
+        return answer(HistoryAnswer(user, shown, len(tail.events), served.clock.unit))
+
+    async def explanation(self, request: Request) -> Response:
+        """GET /users/{user}/explanation"""
+        user = self._user(request)
+        wanted = self.service.checker.wanted(choice(query(request, *LIST_FIELDS)))
+        return answer(await self.service.explain(user, wanted))
+
+    async def users(self, request: Request) -> Response:
+        """GET /users"""
+        text, limit = self._searched(request)
+        return answer(await self.service.find_users(text, limit))
+
+    async def delete(self, request: Request) -> Response:
+        """DELETE /users/{user}"""
+        user = self._user(request)
+        query(request)
+        return answer(DeletedAnswer(user, (await self.service.do(Forget(user))).forgotten))
+
+    async def items(self, request: Request) -> Response:
+        """GET /items"""
+        text, limit = self._searched(request)
+        return answer(ItemsAnswer(await self.service.find(text, limit)))
+
+    async def add_items(self, request: Request) -> Response:
+        """POST /items"""
+        body = await self.reader.body(request, NewItemsBody)
+        new = self.service.checker.new_items(body)
+        model = await self.service.change_items(lambda recommender: recommender.with_items(new))
+        return answer(ChangedItemsAnswer(model, [str(one.item) for one in new]))
+
+    async def remove_item(self, request: Request) -> Response:
+        """DELETE /items/{item}"""
+        item = self.service.checker.item_id(path_id(request, "item"))
+        query(request)
+        model = await self.service.change_items(lambda recommender: recommender.without_items([item]))
+        return answer(ChangedItemsAnswer(model, [item]))
+
+    async def load_again(self, request: Request) -> Response:
+        """POST /model/reload"""
+        query(request)
+        return answer(ModelAnswer(await self.service.load_everywhere()))
+
+    async def health(self, request: Request) -> Response:
+        """GET /health"""
+        if not self.service.running:
+            raise RefusedError("the engine has stopped", 503)
+        return answer(StatusAnswer("ok"))
+
+    async def ready(self, request: Request) -> Response:
+        """GET /ready"""
+        if not self.service.running:
+            raise RefusedError("the engine has stopped", 503)
+        await self.service.all_measures()
+        return answer(StatusAnswer("ready"))
+
+    async def metrics(self, request: Request) -> Response:
+        """GET /metrics"""
+        measures = await self.service.all_measures()
+        return Response(exposition(measures), media_type=CONTENT_TYPE_LATEST)
+
+    async def openapi(self, request: Request) -> Response:
+        """GET /openapi.json"""
+        return answer(document())
+
+    def routes(self) -> list[Route]:
+        """The busiest first: routes are tried in order. An id may hold slashes, percent-encoded."""
+        get, post = ["GET"], ["POST"]
+        return [
+            Route("/events", self.events, methods=post),
+            Route("/users/{user:id}/recommendations", self.user_recommendations, methods=get),
+            Route("/recommendations", self.recommendations, methods=post),
+            Route("/users/{user:id}/history", self.history, methods=get),
+            Route("/users/{user:id}/explanation", self.explanation, methods=get),
+            Route("/users/{user:id}", self.delete, methods=["DELETE"]),
+            Route("/users", self.users, methods=get),
+            Route("/items", self.items, methods=get),
+            Route("/items", self.add_items, methods=post),
+            Route("/items/{item:id}", self.remove_item, methods=["DELETE"]),
+            Route("/model/reload", self.load_again, methods=post),
+            Route("/health", self.health, methods=get),
+            Route("/ready", self.ready, methods=get),
+            Route("/metrics", self.metrics, methods=get),
+            Route("/openapi.json", self.openapi, methods=get),
+            *(Route(path, page_file, methods=get) for path in page_files()),
+        ]
+
+    def _searched(self, request: Request) -> tuple[str, int]:
+        """What is looked for, and how many are wanted."""
+        values = query(request, "query", "limit")
+        limit, (text,) = number(values, "limit", SHOWN_ITEMS), values.get("query", [""])[-1:]
+        if not 1 <= limit <= self.service.limits.k or len(text) > self.service.limits.id_length:
+            raise RefusedError(
+                f"limit is {limit} and query has {len(text):,} characters, expected 1 to {self.service.limits.k:,} "
+                f"of them and {self.service.limits.id_length} characters at most"
+            )
+        return text, limit
+
+    def _user(self, request: Request) -> str:
+        return self.service.checker.user(path_id(request, "user"))
+
+
+async def page_file(request: Request) -> Response:
+    """GET / and what it loads"""
+    file = page_files()[request.url.path]
+    return Response(file.body, headers=file.headers, media_type=file.content_type)
+
+
+def application(service: Service, drained: Callable[[], Awaitable[None]] | None = None) -> Starlette:
+    """The application; at its end, once every request is answered, it closes the service.
+
+    drained: awaited before that, where other workers may have questions still
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            if drained is not None:
+                await drained()
+            await service.close()
+
+    return Starlette(
+        routes=Endpoints(service).routes(),
+        lifespan=lifespan,
+        exception_handlers={RefusedError: _refused, HTTPException: _no_such, Exception: _failed},
+    )
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RefusedError)
+    return refusal(str(error), error.status)
+
+
+async def _no_such(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    what = f"{request.method} {request.url.path[:200]}"
+    said = f"{what}: {HTTPStatus(error.status_code).phrase.lower()}; see /openapi.json for what there is"
+    return refusal(said, error.status_code, headers=headers)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return refusal("the service failed; its log says why", 500)
