@@ -105,7 +105,7 @@ def shard(
     settings = replace(settings, **{name: value for name, value in least.items() if value is not None})
     path = Path(events)
     if not path.exists() and events.split("/")[0] in SOURCES:
-        log: Any = open_events(events, **columns, titles=None)[0]
+        log: Any = open_events(events, **columns, titles=None, say=say)[0]
     else:
         log = EventFiles.of(path, **columns)
     with workers_at(ray) as workers:
