@@ -1,10 +1,13 @@
-"""The devices that laws of tensors are checked on; CUDA is skipped visibly where there is none."""
+"""Devices, kernels and servers that tests need; where there is none they skip, saying so."""
+
+from collections.abc import Iterator
 
 import pytest
 import torch
 
 from grela.errors import KernelError
 from grela.ops.compiled.build import load_library
+from redis_cases import running_server, server_program
 
 # Tensors in tests are tiny: a second thread costs more than it brings.
 torch.set_num_threads(1)
@@ -30,3 +33,13 @@ def kernels() -> None:
         load_library()
     except KernelError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory) -> Iterator[str]:
+    """A durable server for this session."""
+    pytest.importorskip("redis", reason="redis-py is not installed: pip install 'grela[redis]'")
+    if server_program() is None:
+        pytest.skip("no valkey-server or redis-server on this machine")
+    with running_server(tmp_path_factory.mktemp("server")) as url:
+        yield url

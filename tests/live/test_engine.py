@@ -26,9 +26,9 @@ from grela.store.protocol import Append, NewEvent, StoredState, chronological
 WANTED = Wanted(5)
 
 
-def cycle(store=None, *, memory: int = 10**8, shared: bool = False, now=lambda: AFTER_LOG) -> Cycle:
+def cycle(store=None, *, memory: int = 10**8, now=lambda: AFTER_LOG) -> Cycle:
     store = seeded_store() if store is None else store
-    return Cycle(store, served_of(fitted()), StateCache(memory), Measures(), shared=shared, now=now)
+    return Cycle(store, served_of(fitted()), StateCache(memory), Measures(), now=now)
 
 
 def shown(listed) -> list[tuple[str, float]]:
@@ -111,10 +111,9 @@ JOBS = st.one_of(
 @given(
     cycles=st.lists(st.lists(JOBS, min_size=1, max_size=4), min_size=1, max_size=6),
     memory=st.sampled_from([1, 10_000, 10**8]),
-    shared=st.booleans(),
 )
-def test_after_any_jobs_every_list_is_that_of_a_recompute(cycles, memory, shared):
-    live = cycle(memory=memory, shared=shared)
+def test_after_any_jobs_every_list_is_that_of_a_recompute(cycles, memory):
+    live = cycle(memory=memory)
     users = [*USERS[:4], "new"]
     for jobs in cycles:
         live.run(jobs)
@@ -176,11 +175,12 @@ def test_a_damaged_state_in_the_store_is_made_from_the_log_again(caplog):
     assert "is not used" in caplog.text
 
 
-def test_two_engines_on_one_store_follow_each_other():
+def test_engines_on_one_store_follow_each_other_and_whoever_else_logs():
     store = seeded_store()
-    one, other = cycle(store, shared=True), cycle(store, shared=True)
+    one, other = cycle(store), cycle(store)
     for number, live in enumerate([one, other, one, other, other, one]):
         live.run([Follow((event("100", ITEMS[number], AFTER_LOG + number),))])
+        store.append([Append("101", (NewEvent(ITEMS[number], AFTER_LOG + number),))])
         for either in (one, other):
             check_all(either, ["100", "101"])
 
@@ -189,6 +189,7 @@ def test_a_user_deleted_elsewhere_begins_anew():
     live = cycle()
     check_all(live, ["100"])
     live.store.delete("100")
+    check_all(live, ["100"])
     live.run([Follow((event("100", "505"),))])
     assert len(live.store.read("100").events) == 1
     check_all(live, ["100"])

@@ -19,7 +19,7 @@ from grela.cli.main import run
         (["--rate", "0"], {}, "rate is 0.0, expected more than 0"),
         (["--memory", "0"], {}, "memory is 0 bytes"),
         (["--host", "192.0.2.1"], {"GRELA_TOKEN": "0123456789abcdef"}, "cannot listen on 192.0.2.1"),
-        (["--store", "nowhere/events.sqlite"], {}, "cannot write nowhere/events.sqlite-serving"),
+        (["--store", "nowhere/events.sqlite"], {}, "nowhere/events.sqlite"),
     ],
 )
 def test_what_cannot_be_served_is_said(

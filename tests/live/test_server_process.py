@@ -1,7 +1,6 @@
 """A real server: killed under load it forgets and doubles nothing; changed under load; ended in order."""
 
 import copy
-import json
 import os
 import random
 import shutil
@@ -9,6 +8,7 @@ import signal
 import subprocess
 import threading
 import urllib.request
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import sleep
@@ -16,11 +16,14 @@ from time import sleep
 import numpy as np
 import pytest
 import torch
-from live_cases import ITEMS, USERS, Forked, Server, serving, start, wait_for
+from live_cases import AFTER_LOG, ITEMS, USERS, Forked, Server, serving, wait_for
 
 from fit_cases import fitted, history_of, times_of
 from grela.errors import RefusedError, ServiceError
 from grela.live.client import Client
+from grela.store.opening import open_store
+from grela.store.protocol import Append, NewEvent
+from redis_cases import empty_database
 
 WRITERS, PAUSE = 3, 0.1
 
@@ -34,6 +37,7 @@ class Writer(threading.Thread):
 
     url: str
     number: int
+    began: int = AFTER_LOG
     acknowledged: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     errors: list[Exception] = field(default_factory=list)
 
@@ -45,7 +49,7 @@ class Writer(threading.Thread):
         return id(self)
 
     def run(self) -> None:
-        rng, time = random.Random(self.number), 1_800_000_000
+        rng, time = random.Random(self.number), self.began
         with Client(self.url, patience=120, sleep=lambda seconds: sleep(min(seconds, 0.05))) as client:
             while not self.stop.is_set():
                 time += rng.choice((0, 7, 3_600))
@@ -64,8 +68,8 @@ class Writer(threading.Thread):
                     self.acknowledged.setdefault(event["user"], []).append((event["item"], event["time"]))
 
 
-def loaded(url: str) -> list[Writer]:
-    writers = [Writer(url, number) for number in range(WRITERS)]
+def loaded(url: str, began: int = AFTER_LOG) -> list[Writer]:
+    writers = [Writer(url, number, began) for number in range(WRITERS)]
     for writer in writers:
         writer.start()
     return writers
@@ -84,23 +88,32 @@ def ended(writers: list[Writer]) -> dict[str, list[tuple[str, int]]]:
         writer.join(120)
         assert not writer.errors
         assert not writer.is_alive()
-    return {user: events for writer in writers for user, events in writer.acknowledged.items()}
+    found: dict[str, list[tuple[str, int]]] = {}
+    for writer in writers:
+        for user, events in writer.acknowledged.items():
+            found.setdefault(user, []).extend(events)
+    return found
 
 
 def check_every_user(server: Server | Forked, acknowledged: dict[str, list[tuple[str, int]]]) -> None:
-    """Histories are the run's and what was acknowledged since, and lists those of a recompute from these."""
+    """`check_user` for each user of the run."""
     with server.client() as client:
         for user in USERS:
-            past = [(str(i), t) for i, t in zip(history_of(int(user)), times_of(int(user)), strict=True)]
-            events = sorted([*past, *acknowledged.get(user, [])], key=lambda event: event[1])
-            shown = client.history(user, limit=10_000)
-            assert shown["length"] == len(events)
-            assert [(one["item"], one["time"]) for one in shown["events"]] == events
-            (expected,) = fitted().recommend([[i for i, _ in events]], times=[[t for _, t in events]], k=20)
-            scores = {str(one.item): one.score for one in expected.items}
-            got = {one["item"]: one["score"] for one in client.recommend(user, k=20)}
-            assert got.keys() == scores.keys()
-            np.testing.assert_allclose([got[i] for i in scores], list(scores.values()), rtol=1e-3, atol=1e-3)
+            check_user(client, user, acknowledged.get(user, []))
+
+
+def check_user(client: Client, user: str, acknowledged: list[tuple[str, int]]) -> None:
+    """The history is the run's and what was acknowledged since, and the list that of a recompute from it."""
+    past = [(str(i), t) for i, t in zip(history_of(int(user)), times_of(int(user)), strict=True)]
+    events = sorted([*past, *acknowledged], key=lambda event: event[1])
+    got = {one["item"]: one["score"] for one in client.recommend(user, k=20)}
+    shown = client.history(user, limit=10_000)
+    assert shown["length"] == len(events)
+    assert [(one["item"], one["time"]) for one in shown["events"]] == events
+    (expected,) = fitted().recommend([[i for i, _ in events]], times=[[t for _, t in events]], k=20)
+    scores = {str(one.item): one.score for one in expected.items}
+    assert got.keys() == scores.keys()
+    np.testing.assert_allclose([got[i] for i in scores], list(scores.values()), rtol=1e-3, atol=1e-3)
 
 
 def kill_often(run, tmp_path, kills: int) -> None:
@@ -221,15 +234,49 @@ def test_a_deleted_user_is_in_no_file_once_the_store_is_compacted(saved_run, tmp
         assert b"the very first" not in path.read_bytes()
 
 
-def test_the_first_line_says_what_is_served_and_a_second_service_is_refused(saved_run, tmp_path):
+def test_the_first_line_says_what_is_served(saved_run, tmp_path):
     store = tmp_path / "events.sqlite"
     with serving(saved_run, "--store", store) as server:
         assert f"store {store}" in server.line
         assert "(20 items)" in server.line
-        with pytest.raises(AssertionError, match="exit code 1"):
-            start(saved_run, "--store", store, "--port", 0)
-        body = json.dumps({"events": [{"user": 1, "item": 505}]}).encode()
-        request = urllib.request.Request(
-            server.url + "/events", body, {"Content-Type": "application/json"}, method="POST"
-        )
-        assert json.load(urllib.request.urlopen(request)) == {"results": [{"user": "1", "added": True}]}
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store_address(request, tmp_path) -> str:
+    """A store that several services may have."""
+    if request.param == "redis":
+        return empty_database(request.getfixturevalue("redis_url"))
+    return str(tmp_path / "events.sqlite")
+
+
+def test_services_on_one_store_follow_each_other_and_whoever_else_logs(saved_run, store_address):
+    with (
+        serving(saved_run, "--store", store_address) as one,
+        serving(saved_run, "--store", store_address) as other,
+        one.client() as first,
+        other.client() as second,
+        closing(open_store(store_address)) as store,
+    ):
+        logged: list[tuple[str, int]] = []
+        for number, item in enumerate(ITEMS[:9]):
+            time = AFTER_LOG + number
+            if number % 3 == 2:
+                store.append([Append("100", (NewEvent(item, time),))])
+            else:
+                (first, second)[number % 3].send([{"user": "100", "item": item, "time": time}])
+            logged.append((item, time))
+            for client in (first, second):
+                check_user(client, "100", logged)
+
+
+def test_writers_of_two_services_lose_nothing(saved_run, store_address):
+    """Each user's events come to both services at once, at times that the two never have in common."""
+    with (
+        serving(saved_run, "--store", store_address) as one,
+        serving(saved_run, "--store", store_address) as other,
+    ):
+        writers = loaded(one.url) + loaded(other.url, AFTER_LOG + 200_000_000)
+        wait_for(lambda: count(writers) >= 60)
+        acknowledged = ended(writers)
+        for server in (one, other):
+            check_every_user(server, acknowledged)

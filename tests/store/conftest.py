@@ -4,20 +4,10 @@ import itertools
 from collections.abc import Callable, Iterator
 
 import pytest
-from store_cases import running_server, server_program
 
 from grela.store.memory import MemoryStore
 from grela.store.opening import open_store as open_store_at
-
-
-@pytest.fixture(scope="session")
-def redis_url(tmp_path_factory) -> Iterator[str]:
-    """A durable server for this session."""
-    pytest.importorskip("redis", reason="redis-py is not installed: pip install 'grela[redis]'")
-    if server_program() is None:
-        pytest.skip("no valkey-server or redis-server on this machine")
-    with running_server(tmp_path_factory.mktemp("server")) as url:
-        yield url
+from redis_cases import empty_database
 
 
 @pytest.fixture
@@ -42,17 +32,9 @@ def address(request, tmp_path) -> Callable[[str], str]:
     def find(kind: str) -> str:
         if kind == "sqlite":
             return str(tmp_path / f"events{next(numbers)}.store")
-        url = f"{request.getfixturevalue('redis_url')}?db={next(_databases)}"
-        from redis import Redis
-
-        with Redis.from_url(url) as client:
-            client.flushdb()
-        return url
+        return empty_database(request.getfixturevalue("redis_url"))
 
     return find
-
-
-_databases = itertools.cycle(range(16))
 
 
 @pytest.fixture(params=["memory", "sqlite", "redis"])

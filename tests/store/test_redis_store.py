@@ -9,11 +9,12 @@ import time
 from contextlib import closing
 
 import pytest
-from store_cases import DURABLE, event, items, log, running_server, server_process, server_program
+from store_cases import event, items, log
 
 from grela.errors import ConfigError, StoreError
 from grela.store.protocol import Append, StoredState
 from grela.store.redis import RedisStore
+from redis_cases import DURABLE, running_server, server_process, server_program
 
 pytestmark = [
     pytest.mark.skipif(server_program() is None, reason="no valkey-server or redis-server on this machine")

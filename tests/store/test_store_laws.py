@@ -115,6 +115,24 @@ def test_a_batch_may_name_a_user_often(store):
     assert found[0].tail.position.generation == found[2].tail.position.generation
 
 
+def test_a_batch_is_what_its_entries_are_one_by_one(store):
+    """More users and events than any statement takes at a time, with ids that were there, and twice in the batch."""
+    users = [f"user {number}" for number in range(1_500)]
+    log(store, "user 3", event(0, 0, "there"), event(0, 0, "5"))
+    before = store.read("user 3").position
+    batch = [Append(user, (event(1, 1, "5"), event(2, 2), event(3, 3, "5"))) for user in users]
+    batch.insert(700, Append("user 1", (event(4, 4, "5"), event(4, 4, "6")), START))
+    batch.append(Append("user 3", (event(5, 5),), before))
+    done = store.append(batch)
+    assert [one.added for one in done[:3]] == [(True, True, False)] * 3
+    assert done[3].added == (False, True, False)
+    assert done[700].added == (False, True)
+    assert items(done[700].tail) == ["1", "2", "4"]
+    assert items(done[-1].tail) == ["2", "5"]
+    assert [one.seq for one in store.read("user 3").events] == [1, 2, 3, 4]
+    assert all(items(tail) == ["1", "2"] for tail in store.tails([(user, START) for user in users[4:]]))
+
+
 def test_an_empty_batch_is_nothing(store):
     assert store.append([]) == []
 
@@ -128,6 +146,18 @@ def test_tails_hold_what_others_have_logged(store):
     ours.fold(store.read("u", ours.position))
     assert ours.events == theirs.events
     assert len(ours.events) == 14
+
+
+def test_tails_of_many_are_those_of_each(store):
+    ends = {user: log(store, user, event(1), event(2)).tail.position for user in ("a", "b", "c")}
+    log(store, "b", event(3), known=ends["b"])
+    store.delete("c")
+    asked = [*ends.items(), ("nobody", START), ("b", START), ("a", ends["a"]._replace(seq=1)), ("c", START)]
+    tails = store.tails(asked)
+    assert tails == [store.read(user, known) for user, known in asked]
+    assert [items(tail) for tail in tails] == [[], ["3"], [], [], ["1", "2", "3"], ["2"], []]
+    assert [tail.whole for tail in tails] == [False, False, True, True, True, False, True]
+    assert store.tails([]) == []
 
 
 def test_reading_from_where_one_is_gives_nothing_new(store):

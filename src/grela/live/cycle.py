@@ -39,7 +39,7 @@ class _Incoming:
 class Cycle:
     """What the engine's thread does with jobs; no two threads call it at a time.
 
-    shared: other processes append for our users, so that a list is made only after a look at the log
+    Others may append for the same users: no list is made before a look at the log.
     now: seconds since 1970, for events without a time
     """
 
@@ -50,22 +50,25 @@ class Cycle:
         cache: StateCache,
         measures: Measures,
         *,
-        shared: bool,
         now: Callable[[], float],
     ) -> None:
         self.store = store
         self.served = served
         self.cache = cache
         self.measures = measures
-        self.shared = shared
         self.now = now
 
     def run(self, jobs: Sequence[Job]) -> list[Answer]:
         """The answers, in the order of the jobs. After an error nothing is in memory of the users that jobs name."""
         users = dict.fromkeys(user for job in jobs if isinstance(job, Follow) for user in named(job))
         try:
-            followed = self._present(list(users))
-            added = self._append(jobs, followed)
+            remembered = {user: one for user in users if (one := self.cache.get(user)) is not None}
+            followed = remembered | self._loaded([user for user in users if user not in remembered])
+            incoming = self._incoming(jobs, followed)
+            added = self._append(jobs, incoming, followed)
+            # The others have just looked at the log.
+            self._catch_up({user: one for user, one in remembered.items() if user not in incoming})
+            self.measures.hits += len(remembered)
             lists = self._lists(jobs, followed)
         except BaseException:
             for user in users:
@@ -88,16 +91,10 @@ class Cycle:
             self.store.put_states(model, written)
             self.measures.saved += len(written)
 
-    def _present(self, users: list[str]) -> dict[str, Followed]:
-        """The users' states: from memory, else from the store with what the log has since."""
-        found = {user: self.cache.get(user) for user in users}
-        missing = [user for user, one in found.items() if one is None]
-        self.measures.hits += len(users) - len(missing)
-        if missing:
-            found |= self._load(missing)
-        return {user: one for user, one in found.items() if one is not None}
-
-    def _load(self, users: list[str]) -> dict[str, Followed]:
+    def _loaded(self, users: list[str]) -> dict[str, Followed]:
+        """States that are not in memory: from the store, with what the log has since."""
+        if not users:
+            return {}
         model, empty = self.served.fingerprint, self.served.stepper.empty
         followed = {}
         for user, stored in zip(users, self.store.get_states(users, model), strict=True):
@@ -105,7 +102,7 @@ class Cycle:
                 followed[user] = Followed(empty(), START, saved=True)
             else:
                 followed[user] = self._stored(user, stored)
-        self._fold([(user, one, self.store.read(user, one.position)) for user, one in followed.items()])
+        self._catch_up(followed)
         return followed
 
     def _stored(self, user: str, stored: StoredState) -> Followed:
@@ -118,12 +115,16 @@ class Cycle:
         self.measures.loads += 1
         return Followed(state, stored.position, saved=True)
 
-    def _append(self, jobs: Sequence[Job], followed: dict[str, Followed]) -> list[list[bool]]:
+    def _catch_up(self, followed: dict[str, Followed]) -> None:
+        """Take states to where the log ends."""
+        if followed:
+            tails = self.store.tails([(user, one.position) for user, one in followed.items()])
+            self._fold([(user, one, tail) for (user, one), tail in zip(followed.items(), tails, strict=True)])
+
+    def _append(
+        self, jobs: Sequence[Job], incoming: dict[str, _Incoming], followed: dict[str, Followed]
+    ) -> list[list[bool]]:
         """Log all events at once and take the states further; for each job which of its events were new."""
-        incoming = self._incoming(jobs, followed)
-        if self.shared:
-            for user, one in followed.items():
-                incoming.setdefault(user, _Incoming(one.state.last_time))
         added = [[False] * len(job.events) if isinstance(job, Follow) else [] for job in jobs]
         if not incoming:
             return added

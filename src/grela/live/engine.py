@@ -36,7 +36,6 @@ class Engine(Generic[Token]):
 
     deliver: called by that thread after each cycle with each job's token and outcome, in the order of submission
     memory:  bytes of states kept; what is beyond is written to the store and taken from there when asked for
-    shared:  other processes append events of our users, so each list needs a look at the log
     """
 
     def __init__(
@@ -47,13 +46,12 @@ class Engine(Generic[Token]):
         *,
         memory: int,
         limits: Limits,
-        shared: bool = False,
         measures: Measures | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.measures = Measures() if measures is None else measures
         self.measures.model = served.fingerprint
-        self._cycle = Cycle(store, served, StateCache(memory), self.measures, shared=shared, now=now)
+        self._cycle = Cycle(store, served, StateCache(memory), self.measures, now=now)
         self._deliver = deliver
         self._limits = limits
         self._changed = threading.Condition()

@@ -1,12 +1,10 @@
 """A service from its settings to its end: checks, the import of the run's histories, workers."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
-from grela.errors import ServiceError
 from grela.live.loading import Progress, seed, served_of
 from grela.live.served import Served
 from grela.live.settings import Settings
@@ -15,11 +13,6 @@ from grela.live.token import read_token
 from grela.live.worker import listen, serve
 from grela.recommender import Recommender
 from grela.store.opening import open_store
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 
 def run_service(settings: Settings, *, say: Callable[[str], None], progress: Progress) -> None:
@@ -30,7 +23,7 @@ def run_service(settings: Settings, *, say: Callable[[str], None], progress: Pro
     """
     read_token(settings, os.environ)
     alone = settings.workers == 1
-    with only_service(settings), closing(listen(settings, alone=alone)) as listening:
+    with closing(listen(settings, alone=alone)) as listening:
         recommender = Recommender.load(settings.run, device="cpu")
         served = served_of(recommender)
         with closing(open_store(settings.store, durable=settings.durable)) as store:
@@ -55,32 +48,3 @@ def introduction(settings: Settings, address: tuple[str, int], served: Served) -
         f"({len(served.items):,} items)  store {settings.store}{'' if settings.durable else ' (not durable)'}  "
         f"workers {settings.workers}"
     )
-
-
-@contextmanager
-def only_service(settings: Settings) -> Iterator[None]:
-    """Holds the store's file for this service alone: states in memory would not see another one's events.
-
-    Servers' stores may be shared. The lock ends with its process.
-    """
-    if "://" in settings.store or fcntl is None:
-        yield
-        return
-    path = Path(settings.store + "-serving")
-    try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise ServiceError(
-            f"cannot write {path}: {error.strerror}: give a store in a folder that exists and may be written"
-        ) from error
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ServiceError(
-                f"the store {settings.store} is being served by another process: end that one, or use one store of a "
-                "server (redis://) for several services"
-            ) from error
-        yield
-    finally:
-        os.close(file)

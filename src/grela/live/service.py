@@ -44,7 +44,6 @@ class Service:
         links: Sequence[Link | None] = (None,),
         memory: int,
         limits: Limits,
-        shared: bool = False,
     ) -> None:
         self.number = links.index(None)
         self.measures = Measures(self.number)
@@ -57,7 +56,7 @@ class Service:
         # Long histories are read and titles searched beside the loop.
         self._beside = ThreadPoolExecutor(2, thread_name_prefix="grela reader")
         self._engine: Engine[asyncio.Future[Answer]] = Engine(
-            store, served, self._deliver, memory=memory, limits=limits, shared=shared, measures=self.measures
+            store, served, self._deliver, memory=memory, limits=limits, measures=self.measures
         )
         self._use(served)
         self._engine.start()

@@ -24,7 +24,6 @@ from grela.live.service import Service
 from grela.live.settings import Settings
 from grela.live.token import read_token
 from grela.store.opening import open_store
-from grela.store.sqlite import SqliteStore
 
 # Seconds in which requests under way may end once the service is told to.
 GRACE = 10
@@ -92,7 +91,6 @@ async def _serve(
         links=links,
         memory=max(1, settings.memory // len(links)),
         limits=settings.limits,
-        shared=not isinstance(store, SqliteStore),
     )
     others = None if place is None else await _answer_others(service, place)
     app = Guard(

@@ -54,9 +54,13 @@ class MemoryStore:
             return [self._append(entry) for entry in batch]
 
     def read(self, user: str, known: Position = START) -> Tail:
-        check_user(user, "read")
+        return self.tails([(user, known)])[0]
+
+    def tails(self, asked: Sequence[tuple[str, Position]]) -> list[Tail]:
+        for user, _ in asked:
+            check_user(user, "tails")
         with self._lock:
-            return self._tail(user, known)
+            return [self._tail(user, known) for user, known in asked]
 
     def users(self) -> Iterator[str]:
         with self._lock:

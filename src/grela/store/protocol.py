@@ -109,7 +109,14 @@ class EventLog(Protocol):
         ...
 
     def read(self, user: str, known: Position = START) -> Tail:
-        """The user's events after `known`; an empty whole tail at `START` for a user who is not there."""
+        """`tails` of one user."""
+        ...
+
+    def tails(self, asked: Sequence[tuple[str, Position]]) -> list[Tail]:
+        """Each user's events after a position; an empty whole tail at `START` for a user who is not there.
+
+        What any writer had been answered for before the call is in them.
+        """
         ...
 
     def users(self) -> Iterator[str]:

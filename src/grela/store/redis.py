@@ -61,7 +61,10 @@ class RedisStore:
         return [_appended(*answer) for answer in answers]
 
     def read(self, user: str, known: Position = START) -> Tail:
-        return self.append([Append(user, (), known)])[0].tail
+        return self.tails([(user, known)])[0]
+
+    def tails(self, asked: Sequence[tuple[str, Position]]) -> list[Tail]:
+        return [one.tail for one in self.append([Append(user, (), known) for user, known in asked])]
 
     def users(self) -> Iterator[str]:
         cursor, seen = -1, set[bytes]()

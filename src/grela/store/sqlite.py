@@ -3,12 +3,15 @@
 Why SQLite, and how it was measured: docs/store.md.
 """
 
+import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from threading import Lock
+from typing import Any, NamedTuple
 
 from grela.store.checking import check_batch, check_user
 from grela.store.protocol import (
@@ -26,9 +29,21 @@ from grela.store.seeding import Block, History, Progress, seed_in_blocks
 from grela.store.sqlite_file import Turn, connect, create, prepare, stated
 
 _PAGE = 1000
+# Rows of one statement.
+_AT_ONCE = 1024
 
-_POSITION = """
-SELECT number, generation, (SELECT coalesce(max(seq), 0) FROM events WHERE user = number) FROM users WHERE user = ?
+# Whatever takes a batch takes it as one statement with one row of answers: Python's lock is let go of at each step of a
+# statement, and the thread that does so may wait for another's turn before it has it again. `rows` are placeholders.
+_POSITIONS = """
+WITH asked(place, name) AS (VALUES {rows})
+SELECT json_group_array(json_array(
+    place, number, generation, (SELECT coalesce(max(seq), 0) FROM events WHERE events.user = number)
+)) FROM asked CROSS JOIN users ON users.user = name
+"""
+
+_TAKEN = """
+WITH asked(place, number, name) AS (VALUES {rows})
+SELECT json_group_array(place) FROM asked CROSS JOIN events ON user = number AND id = name
 """
 
 # One statement, and so one moment: nobody can come between the position and the events.
@@ -44,8 +59,8 @@ FROM one LEFT JOIN events ON user = number AND seq > CASE WHEN whole THEN 0 ELSE
 """
 
 _LOG = """
-INSERT INTO events(user, seq, item, time, id) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT(user, id) WHERE id IS NOT NULL DO NOTHING
+WITH new(user, seq, item, time, id) AS (VALUES {rows})
+INSERT INTO events(user, seq, item, time, id) SELECT user, seq, item, time, id FROM new WHERE user IS NOT NULL
 """
 
 _STATE = """
@@ -101,12 +116,22 @@ class SqliteStore:
     def append(self, batch: Sequence[Append]) -> list[Appended]:
         check_batch(batch)
         with self._transaction(self._writer) as at:
-            return [_append(at, entry) for entry in batch]
+            return _append(at, batch)
 
     def read(self, user: str, known: Position = START) -> Tail:
-        check_user(user, "read")
+        return self.tails([(user, known)])[0]
+
+    def tails(self, asked: Sequence[tuple[str, Position]]) -> list[Tail]:
+        for user, _ in asked:
+            check_user(user, "tails")
         with self._reading, stated(self.path):
-            return _tail(self._reader, user, known)
+            places = _places(self._reader, [user for user, _ in asked])
+            return [
+                Tail(known, (), whole=known == START)
+                if known == place.position
+                else _tail(self._reader, user, known)
+                for (user, known), place in zip(asked, places, strict=True)
+            ]
 
     def users(self) -> Iterator[str]:
         last, page = "", [""]
@@ -122,7 +147,7 @@ class SqliteStore:
     def delete(self, user: str) -> int:
         check_user(user, "delete")
         with self._transaction(self._writer) as at:
-            number, position = _position(at, user)
+            ((number, position),) = _places(at, [user])
             for table, column in (("states", "user"), ("events", "user"), ("users", "number")):
                 at.execute(f"DELETE FROM {table} WHERE {column} = ?", (number,))  # noqa: S608
             return position.seq
@@ -184,7 +209,8 @@ class SqliteStore:
         with self._transaction(self._writer) as at:
             before = _progress(at)
             histories = block.after(before)
-            logged = sum(sum(_append(at, Append(user, tuple(events))).added) for user, events in histories)
+            batch = [Append(user, tuple(events)) for user, events in histories]
+            logged = sum(sum(one.added) for one in _append(at, batch))
             after = block.reached(before)
             at.execute(
                 "INSERT OR REPLACE INTO seeding VALUES (1, ?, ?, ?)",
@@ -193,36 +219,113 @@ class SqliteStore:
             return logged
 
 
-def _append(at: sqlite3.Connection, entry: Append) -> Appended:
-    number, before = _position(at, entry.user)
-    if entry.events and before is START:
-        before = Position(new_generation(), 0)
-        number = at.execute(
-            "INSERT INTO users(user, generation) VALUES (?, ?)", (entry.user, before.generation)
-        ).lastrowid
-    logged: list[LoggedEvent] = []
-    added = tuple(_log(at, number, before.seq, event, logged) for event in entry.events)
-    if entry.known == before or before.seq == 0:
-        position = Position(before.generation, before.seq + len(logged))
-        return Appended(Tail(position, tuple(logged), whole=before.seq == 0), added)
-    return Appended(_tail(at, entry.user, entry.known), added)
+class _Place(NamedTuple):
+    """The number of a user and where the events end; None and `START` for one who is not there."""
+
+    number: int | None
+    position: Position
 
 
-def _log(
-    at: sqlite3.Connection, number: int | None, before: int, event: NewEvent, logged: list[LoggedEvent]
-) -> bool:
-    """Whether the event was new; then it is logged, and the last of `logged`."""
-    seq = before + len(logged) + 1
-    if not at.execute(_LOG, (number, seq, event.item, event.time, event.id)).rowcount:
+def _append(at: sqlite3.Connection, batch: Sequence[Append]) -> list[Appended]:
+    done: list[Appended] = []
+    while len(done) < len(batch):
+        # As many entries at once as name each user once.
+        users: dict[str, Append] = {}
+        for entry in batch[len(done) :]:
+            if entry.user in users:
+                break
+            users[entry.user] = entry
+        done += _append_once(at, list(users.values()))
+    return done
+
+
+def _append_once(at: sqlite3.Connection, batch: Sequence[Append]) -> list[Appended]:
+    """Entries of different users."""
+    places = _places(at, [entry.user for entry in batch])
+    taken = _taken(at, batch, places)
+    rows: list[tuple[Any, ...]] = []
+    done: list[tuple[Append, Position, list[LoggedEvent], tuple[bool, ...]]] = []
+    for entry, (number, before) in zip(batch, places, strict=True):
+        if entry.events and before is START:
+            number, before = _new_user(at, entry.user)
+        ids = taken.setdefault(entry.user, set())
+        logged: list[LoggedEvent] = []
+        added = tuple(_new(event, before.seq, ids, logged) for event in entry.events)
+        rows += [(number, event.seq, event.item, event.time, event.id) for event in logged]
+        done.append((entry, before, logged, added))
+    for part in _parts(rows):
+        _execute(at, _LOG, part, width=5)
+    return [Appended(_tail_after(at, entry, before, logged), added) for entry, before, logged, added in done]
+
+
+def _new(event: NewEvent, before: int, ids: set[str], logged: list[LoggedEvent]) -> bool:
+    """Whether the event is new; then it is the last of `logged`. ids: those that the user has already."""
+    if event.id in ids:
         return False
-    logged.append(LoggedEvent(seq, event.item, event.time, event.id))
+    if event.id is not None:
+        ids.add(event.id)
+    logged.append(LoggedEvent(before + len(logged) + 1, event.item, event.time, event.id))
     return True
 
 
-def _position(at: sqlite3.Connection, user: str) -> tuple[int | None, Position]:
-    """The number of a user and where the events end; None and `START` for one who is not there."""
-    row = at.execute(_POSITION, (user,)).fetchone()
-    return (None, START) if row is None else (row[0], Position(row[1], row[2]))
+def _tail_after(at: sqlite3.Connection, entry: Append, before: Position, logged: list[LoggedEvent]) -> Tail:
+    if entry.known == before or before.seq == 0:
+        position = Position(before.generation, before.seq + len(logged))
+        return Tail(position, tuple(logged), whole=before.seq == 0)
+    return _tail(at, entry.user, entry.known)
+
+
+def _new_user(at: sqlite3.Connection, user: str) -> _Place:
+    generation = new_generation()
+    number = at.execute("INSERT INTO users(user, generation) VALUES (?, ?)", (user, generation)).lastrowid
+    return _Place(number, Position(generation, 0))
+
+
+def _places(at: sqlite3.Connection, users: Sequence[str]) -> list[_Place]:
+    found = [_Place(None, START)] * len(users)
+    for part in _parts(list(enumerate(users))):
+        (text,) = _execute(at, _POSITIONS, part, width=2).fetchone()
+        for place, number, generation, seq in json.loads(text):
+            found[place] = _Place(number, Position(generation, seq))
+    return found
+
+
+def _taken(at: sqlite3.Connection, batch: Sequence[Append], places: Sequence[_Place]) -> dict[str, set[str]]:
+    """The ids of the batch that events of their users have already."""
+    asked = [
+        (entry.user, number, event.id)
+        for entry, (number, _) in zip(batch, places, strict=True)
+        if number is not None
+        for event in entry.events
+        if event.id is not None
+    ]
+    taken: dict[str, set[str]] = {}
+    for part in _parts([(place, number, id) for place, (_, number, id) in enumerate(asked)]):
+        (text,) = _execute(at, _TAKEN, part, width=3).fetchone()
+        for place in json.loads(text):
+            user, _, id = asked[place]
+            taken.setdefault(user, set()).add(id)
+    return taken
+
+
+def _parts(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
+    for low in range(0, len(rows), _AT_ONCE):
+        yield rows[low : low + _AT_ONCE]
+
+
+def _execute(
+    at: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ...]], *, width: int
+) -> sqlite3.Cursor:
+    """A statement over rows, filled up with rows of NULL to a power of two, so that few texts are compiled."""
+    size = 1 << (len(rows) - 1).bit_length()
+    values = [value for row in rows for value in row] + [None] * width * (size - len(rows))
+    return at.execute(_over(statement, size, width), values)
+
+
+@cache
+def _over(statement: str, size: int, width: int) -> str:
+    row = f"({', '.join('?' * width)})"
+    return statement.format(rows=", ".join([row] * size))
 
 
 def _tail(at: sqlite3.Connection, user: str, known: Position) -> Tail:
