@@ -54,8 +54,17 @@ def prepared(events: Any, config: Config) -> tuple[Histories, PreparationReport,
                 "--min-...-events out, or shard the log again"
             )
         return histories, manifest.report, replace(config, preparation=done)
-    log = events if isinstance(events, Events) else read_events(events)
-    return *prepare(log, config.preparation), config
+    return *prepare(whole_log(events), config.preparation), config
+
+
+def whole_log(events: Any) -> Events:
+    """The log, opened here where it is not yet; ConfigError for a folder in parts."""
+    if isinstance(events, str | Path) and is_in_parts(Path(events)):
+        raise ConfigError(
+            f"{events} is a log in parts, which a fit that goes on from a run cannot add to it; give the new events as "
+            "a file or a data frame"
+        )
+    return events if isinstance(events, Events) else read_events(events)
 
 
 def train(

@@ -21,7 +21,6 @@ from grela.catalogue import (
 )
 from grela.configuration import Config
 from grela.continuing import Parent, must_not_test_the_known
-from grela.data.events import Events, read_events
 from grela.data.histories import Cases, HistoryBatch
 from grela.data.joining import joined as joined_events
 from grela.data.splitting import Part, Split, train_item_counts
@@ -38,6 +37,7 @@ from grela.fitting import (
     prepared,
     sized,
     train,
+    whole_log,
 )
 from grela.item_changes import read_item_changes, write_item_changes
 from grela.models.forms import TORCH, Kernels, choose_form
@@ -131,8 +131,7 @@ class Recommender:
         said: list[str] = []
         if parent is not None and start_from is not None:
             must_be_alike(config.model, parent.facts.config.model)
-            new = events if isinstance(events, Events) else read_events(events)
-            both = joined_events(parent.split.histories, new, name=str(start_from))
+            both = joined_events(parent.split.histories, whole_log(events), name=str(start_from))
             events, titles = both.events, {**parent.titles, **titles}
             said = [
                 f"starts from {start_from}: {both.new:,} new events, {both.repeated:,} that it has already"

@@ -53,12 +53,18 @@ def test_what_does_not_go_together_is_said(grela, inputs, fitted_run, tmp_path):
     assert "--ray goes with --partitions" in refused(
         *lists, "--all", "--out", tmp_path / "x", "--ray", "auto"
     )
+    assert "--partitions N and --out FOLDER" in refused(*lists, "--all", "--partitions", 2)
+    nothing = ("--out", tmp_path / "parts", "--partitions", 2)
+    assert "grela data list` such as ml-100k" in refused("data", "shard", "ml-101k", *nothing)
     shard = ("data", "shard", inputs / "log.csv", "--out", tmp_path / "parts", "--partitions")
     assert "0 is not in the range" in refused(*shard, 0)
     assert grela(*shard, 2).code == 0
     assert "is not empty" in refused(*shard, 2)
+    again = ("data", "shard", tmp_path / "parts", "--out", tmp_path / "again", "--partitions", 2)
+    assert "is a log in parts already" in refused(*again)
     fit = ("fit", tmp_path / "parts", "--out", tmp_path / "run")
     assert "leave out --user" in refused(*fit, "--user", "user_id")
+    assert "cannot add to it" in refused(*fit, "--from", fitted_run)
     assert "was prepared with" in refused(*fit, "--min-user-events", 2)
     shutil.rmtree(tmp_path / "parts")
     assert "neither a file nor a data set" in refused(*fit)

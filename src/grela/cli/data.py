@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from grela.cli.source import open_events, say, workers_at
+from grela.cli.source import names_a_data_set, open_events, say, workers_at
 
 
 @click.group(short_help="List public data sets, get one, or prepare a large log in parts.")
@@ -98,16 +98,14 @@ def shard(
     """
     from grela.configuration import Config, read_config
     from grela.data.parts.shard import EventFiles, shard
-    from grela.data.sources import SOURCES
 
     settings = (read_config(config) if config else Config()).preparation
     least: dict[str, Any] = {"min_user_events": min_user_events, "min_item_events": min_item_events}
     settings = replace(settings, **{name: value for name, value in least.items() if value is not None})
-    path = Path(events)
-    if not path.exists() and events.split("/")[0] in SOURCES:
+    if names_a_data_set(events):
         log: Any = open_events(events, **columns, titles=None, say=say)[0]
     else:
-        log = EventFiles.of(path, **columns)
+        log = EventFiles.of(Path(events), **columns)
     with workers_at(ray) as workers:
         manifest = shard(log, out.resolve(), parts=partitions, settings=settings, workers=workers, tell=say)
     for line in manifest.report.lines():

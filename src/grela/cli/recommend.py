@@ -69,7 +69,9 @@ def recommend(
     from grela.recommender import Recommender
 
     if everyone != (out is not None):
-        raise click.UsageError("--all and --out FILE.parquet go together")
+        raise click.UsageError(
+            "--all and --out go together: --out FILE.parquet, or --partitions N and --out FOLDER"
+        )
     if everyone and (users or histories or times or allow or exclude):
         raise click.UsageError("--all takes no --user, --history, --times, --allow or --exclude")
     if partitions is not None and not everyone:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from grela.data.events import Events
 from grela.data.filtering import Counts, Step
-from grela.data.parts.layout import Manifest, write_manifest
+from grela.data.parts.layout import Manifest, is_in_parts, write_manifest
 from grela.data.parts.steps import (
     Job,
     add_up,
@@ -42,6 +42,10 @@ class EventFiles:
     def of(path: Path, **how: str | None) -> "EventFiles":
         """The file, or the folder's files in the order of their names, but for those that begin with "." or "_"."""
         files = [path]
+        if is_in_parts(path):
+            raise DataError(
+                f"{path} is a log in parts already: fit from it, or shard the files that it came from"
+            )
         if path.is_dir():
             files = sorted(one for one in path.iterdir() if one.is_file() and one.name[0] not in "._")
             if not files:
