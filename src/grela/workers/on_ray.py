@@ -37,7 +37,7 @@ class RayWorkers:
             ray.init(address=self.address, log_to_driver=False, logging_level="warning")
         except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(
-                f"no Ray cluster at {self.address!r}: {str(error).strip().splitlines()[0]}; start one with "
+                f"no Ray cluster at {self.address!r}: {str(error).strip().splitlines()[0].rstrip('.')}; start one with "
                 "`ray start --head`, or give the address of one that runs"
             ) from error
         return self
