@@ -1,7 +1,7 @@
 -- wrk's requests: events with lists, and reads, over the users and items of two files.
 -- Arguments after --: users file, items file, share of reads, requests a second of each connection or 0 for a closed
--- loop, and "once" to read each user in turn.
-local users, items, reads, rate, once, at
+-- loop, "once" to read each user in turn, and events of a request, each of another user as a rule.
+local users, items, reads, rate, once, events, at
 
 local function lines(path)
   local found = {}
@@ -17,7 +17,7 @@ end
 
 function init(args)
   users, items = lines(args[1]), lines(args[2])
-  reads, rate, once, at = tonumber(args[3]), tonumber(args[4]), args[5] == "once", 0
+  reads, rate, once, events, at = tonumber(args[3]), tonumber(args[4]), args[5] == "once", tonumber(args[6]), 0
   math.randomseed(os.time() + 7919 * id)
 end
 
@@ -30,12 +30,15 @@ function request()
     at = at % #users + 1
     return wrk.format("GET", "/users/" .. escaped(users[at]) .. "/recommendations?k=10")
   end
-  local user = users[math.random(#users)]
   if math.random() < reads then
-    return wrk.format("GET", "/users/" .. escaped(user) .. "/recommendations?k=10")
+    return wrk.format("GET", "/users/" .. escaped(users[math.random(#users)]) .. "/recommendations?k=10")
   end
-  local event = string.format('{"events":[{"user":"%s","item":"%s"}],"recommend":{"k":10}}', user, items[math.random(#items)])
-  return wrk.format("POST", "/events", {["Content-Type"] = "application/json"}, event)
+  local sent = {}
+  for n = 1, events do
+    sent[n] = string.format('{"user":"%s","item":"%s"}', users[math.random(#users)], items[math.random(#items)])
+  end
+  local body = '{"events":[' .. table.concat(sent, ",") .. '],"recommend":{"k":10}}'
+  return wrk.format("POST", "/events", {["Content-Type"] = "application/json"}, body)
 end
 
 -- In an open loop each connection sends at times that depend on nothing; milliseconds.

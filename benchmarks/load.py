@@ -11,7 +11,7 @@ the others do, so this finds what waiting costs). All states are in memory befor
 users with that many events to the store and asks for those alone. `--soak MINUTES` keeps one case under load and
 follows its memory.
 
-Requests are a POST of one event with a list of 10, or with probability `--reads` a GET of a list. wrk takes part of the
+Requests are a POST of one event (or `--events`, of different users) with a list of 10 each, or with probability `--reads` a GET of a list. wrk takes part of the
 machine too, so the processor time of the service for each request is told beside the rest.
 """
 
@@ -133,6 +133,7 @@ def measured(case: Case, run: Path, asked: Asked, given: argparse.Namespace) -> 
                 seconds=given.seconds,
                 reads=given.reads,
                 rate=rate,
+                events=given.events,
             )
             jobs, cycles = (
                 served.count("grela_cycle_jobs_sum") - jobs,
@@ -141,6 +142,7 @@ def measured(case: Case, run: Path, asked: Asked, given: argparse.Namespace) -> 
             yield (
                 asdict(case)
                 | {"loop": loop, "connections": connections, "rate": rate}
+                | {"reads": given.reads, "events": given.events}
                 | found
                 | {
                     "jobs_per_cycle": jobs / max(1, cycles),
@@ -154,8 +156,10 @@ def measured(case: Case, run: Path, asked: Asked, given: argparse.Namespace) -> 
 def line(case: Case, found: dict[str, Any]) -> str:
     """One measurement in words."""
     loop = f"open {found['rate']:,.0f}/s" if found["rate"] else f"closed, {found['connections']} connections"
+    lists = found["requests"] / found["seconds"] * (found["reads"] + (1 - found["reads"]) * found["events"])
     return (
         f"{case!s:42} {loop:24} {found['requests'] / found['seconds']:8,.0f} requests/s  "
+        f"{lists:8,.0f} lists/s  "
         f"p50 {found['p50']:7.2f}  p95 {found['p95']:7.2f}  p99 {found['p99']:7.2f} ms  "
         f"{found['cpu_us']:6.0f} us of processor  {found['jobs_per_cycle']:5.1f} a cycle  "
         f"{found['megabytes']:6.0f} MB{'  BAD ' + str(found['bad']) if found['bad'] else ''}"
@@ -201,6 +205,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rates", type=float, nargs="*", default=[1000, 2500, 5000], help="of open loops")
     parser.add_argument(
         "--reads", type=float, default=0.2, help="share of requests that only read (default: 0.2)"
+    )
+    parser.add_argument(
+        "--events",
+        type=int,
+        default=1,
+        help="of a request that is no read, with a list for each (default: 1)",
     )
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument(

@@ -79,14 +79,15 @@ def requests(
     reads: float = 0.0,
     rate: float = 0.0,
     once: bool = False,
+    events: int = 1,
 ) -> dict[str, Any]:
     """What wrk found: requests, seconds, bad answers, milliseconds (p50, p95, p99, most), and microseconds of processor
     time that the service took for each.
 
     rate: requests a second in an open loop, by all connections together; 0 for a closed loop, in which each sends when
-    it is answered. once: read every user in turn.
+    it is answered. once: read every user in turn. events: of a request that is no read.
     """
-    arguments = [users, items, reads, rate / connections, "once" if once else "often"]
+    arguments = [users, items, reads, rate / connections, "once" if once else "often", events]
     before, began = served.cpu_seconds(), time.perf_counter()
     said = subprocess.run(
         [

@@ -7,7 +7,7 @@ from live_cases import AFTER_LOG, seeded_store, service, serving
 from starlette.testclient import TestClient
 
 from fit_cases import fitted, history_of
-from grela.live.app import application
+from grela.live.app import Application
 from grela.live.limits import Limits
 from grela.recommender import Recommender
 from grela.store.protocol import START, Append, NewEvent
@@ -23,7 +23,7 @@ def run(tmp_path):
 
 @contextmanager
 def asking(**more):
-    with TestClient(application(service(**more)), base_url=URL) as asked:
+    with TestClient(Application(service(**more)), base_url=URL) as asked:
         yield asked
 
 
@@ -76,7 +76,7 @@ def test_states_are_kept_but_for_those_that_skipped_what_is_known_now(run):
     store = seeded_store()
     store.append([Append("101", (NewEvent("900", AFTER_LOG, None),), START)])
     served = service(store, run=run)
-    with TestClient(application(served), base_url=URL) as ask:
+    with TestClient(Application(served), base_url=URL) as ask:
         before = [listed(ask, user) for user in (100, 101)]
         assert (served.measures.hits, served.measures.unknown) == (0, 1)
         assert ask.delete("/items/519").status_code == 200

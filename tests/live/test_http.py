@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from fit_cases import fitted, history_of, times_of
 from grela.errors import RefusedError, RunError
-from grela.live.app import application
+from grela.live.app import Application
 from grela.live.guard import Guard
 from grela.live.limits import Limits
 from grela.live.page import page_files
@@ -22,7 +22,7 @@ URL = "http://127.0.0.1:8000"
 @contextmanager
 def asking(*, token=None, rate=None, client=("127.0.0.1", 50_000), **more):
     served = service(**more)
-    app = Guard(application(served), measures=served.measures, token=token, rate=rate)
+    app = Guard(Application(served), measures=served.measures, token=token, rate=rate)
     with TestClient(app, base_url=URL, client=client) as asked:
         yield asked
 
@@ -325,6 +325,6 @@ def test_metrics_count_what_was_done(ask):
 def test_the_document_says_every_route(ask):
     document = ask.get("/openapi.json").json()
     assert document["openapi"] == "3.1.0"
-    served = {route.path.replace(":id}", "}") for route in ask.app.app.routes}
+    served = {route.path.replace(":id}", "}") for route in ask.app.app.router.routes}
     assert set(document["paths"]) == served - set(page_files())
     assert len(ITEMS) == 20

@@ -66,7 +66,7 @@ class Cycle:
             followed = remembered | self._loaded([user for user in users if user not in remembered])
             incoming = self._incoming(jobs, followed)
             added = self._append(jobs, incoming, followed)
-            # The others have just looked at the log.
+            # The state of any other user was made just now, from the log.
             self._catch_up({user: one for user, one in remembered.items() if user not in incoming})
             self.measures.hits += len(remembered)
             lists = self._lists(jobs, followed)

@@ -74,10 +74,11 @@ class Replied(msgspec.Struct, array_like=True):
 
 
 class _Frames(asyncio.Protocol):
-    """Cuts what arrives into messages."""
+    """Cuts what arrives into messages, and sends what one turn of the loop has to say in one write."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._outgoing = bytearray()
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -100,9 +101,18 @@ class _Frames(asyncio.Protocol):
 
     def send(self, message: Asked | Replied) -> None:
         """Send a message, if there still is somebody to get it."""
-        if self.transport is not None and not self.transport.is_closing():
-            raw = msgspec.msgpack.encode(message)
-            self.transport.write(len(raw).to_bytes(4, "big") + raw)
+        if self.transport is None or self.transport.is_closing():
+            return
+        if not self._outgoing:
+            asyncio.get_running_loop().call_soon(self._write)
+        raw = msgspec.msgpack.encode(message)
+        self._outgoing += len(raw).to_bytes(4, "big")
+        self._outgoing += raw
+
+    def _write(self) -> None:
+        if self.transport is not None and self._outgoing:
+            self.transport.write(bytes(self._outgoing))
+        self._outgoing.clear()
 
 
 class Link(_Frames):
@@ -158,6 +168,7 @@ class Link(_Frames):
         """As of asyncio's protocols: the other worker has died or stopped."""
         self.transport = None
         self._buffer.clear()
+        self._outgoing.clear()
         waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
             if not future.done():
@@ -170,7 +181,8 @@ class Link(_Frames):
                 )
 
     def close(self) -> None:
-        """End the connection."""
+        """End the connection, once what there is to say is said."""
+        self._write()
         if self.transport is not None:
             self.transport.close()
 

@@ -1,6 +1,7 @@
 """One process of the service: engine, HTTP and, with other workers, their questions."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ import uvicorn
 import uvloop
 
 from grela.errors import ServiceError
-from grela.live.app import application
+from grela.live.app import Application
 from grela.live.guard import Guard
 from grela.live.loading import change_items, load_served
 from grela.live.peers import Link, PeerSide
@@ -60,6 +61,7 @@ def serve(
     started: called once requests are answered
     """
     sys.setswitchinterval(TURN_SECONDS)
+    _keep_from_collector()
     torch.set_num_threads(1)
     # uvicorn raises the signal again when it has ended; nothing is left to do by then.
     before = {one: signal.signal(one, lambda *_: None) for one in (signal.SIGTERM, signal.SIGINT)}
@@ -86,7 +88,7 @@ async def _serve(
     service = Service(
         store,
         served,
-        load=lambda: load_served(settings.run),
+        load=lambda: _loaded_again(settings.run),
         change=lambda change: change_items(settings.run, change),
         links=links,
         memory=max(1, settings.memory // len(links)),
@@ -94,7 +96,7 @@ async def _serve(
     )
     others = None if place is None else await _answer_others(service, place)
     app = Guard(
-        application(service, None if place is None else place.drained),
+        Application(service, None if place is None else place.drained),
         measures=service.measures,
         token=token,
         rate=None if settings.rate is None else Rate(settings.rate),
@@ -120,6 +122,20 @@ async def _serve(
         telling.cancel()
         if others is not None:
             others.close()
+
+
+def _keep_from_collector() -> None:
+    """Have the garbage collector pass over what there is: looking at all that was imported takes it 100 ms."""
+    gc.collect()
+    gc.freeze()
+
+
+def _loaded_again(run: Path) -> Served:
+    """A model anew; garbage of the one before last is collected meanwhile."""
+    gc.unfreeze()
+    served = load_served(run)
+    _keep_from_collector()
+    return served
 
 
 async def _tell(server: uvicorn.Server, started: Callable[[], None]) -> None:

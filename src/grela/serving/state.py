@@ -159,25 +159,36 @@ class Incoming(NamedTuple):
     last_times: list[int | float | None]
 
 
-def incoming(states: Sequence[UserState], events: Sequence[Events]) -> Incoming:
-    """The events that follow states, side by side. TypeError where items are not int32; ValueError where times are not
-    of one type, or a user is named twice.
-    """
+def must_go_together(states: Sequence[UserState], events: Sequence[Events]) -> None:
+    """TypeError where items are not int32; ValueError where times are not of one type, or a user is named twice."""
     if len({id(state) for state in states}) != len(states):
         raise ValueError("a user's state is given twice, expected each user once, with all events together")
+    if not events:
+        return
+    times = events[0].times.dtype
+    for items, at in events:
+        if items.dtype != np.int32:
+            raise TypeError(f"items are {items.dtype}, expected int32")
+        if at.dtype != times:
+            raise ValueError(f"times are {times} and {at.dtype}, expected one type")
+    whole = times.kind == "i"
+    for state in states:
+        if state.last_time is not None and isinstance(state.last_time, int) != whole:
+            raise ValueError(
+                f"times are {times}, and a state's last one is {state.last_time!r}: a log's times have one type"
+            )
+
+
+def incoming(states: Sequence[UserState], events: Sequence[Events]) -> Incoming:
+    """The events that follow states, side by side; raises as `must_go_together`."""
+    must_go_together(states, events)
     lengths = np.array([len(e.items) for e in events], np.int64)
     ends = np.cumsum(lengths)
     starts = ends - lengths
-    items = np.concatenate(
-        [np.zeros(0, np.int32), *(e.items for e in events)], dtype=np.int32, casting="safe"
-    )
+    items = np.concatenate([np.zeros(0, np.int32), *(e.items for e in events)])
     times = np.concatenate([e.times for e in events]) if events else np.zeros(0, np.int64)
     missing = NO_TIME if times.dtype.kind == "i" else np.nan
-    before = np.array([missing if s.last_time is None else s.last_time for s in states] or times[:0])
-    if before.dtype != times.dtype:
-        raise ValueError(
-            f"times are {times.dtype}, and the states' last ones {before.dtype}: a log's times have one type"
-        )
+    before = np.array([missing if s.last_time is None else s.last_time for s in states], times.dtype)
     with_before = np.insert(times, starts, before)
     at_before = starts + np.arange(len(starts))
     gaps = np.delete(gap_buckets(with_before, at_before), at_before)
