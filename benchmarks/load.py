@@ -11,8 +11,9 @@ the others do, so this finds what waiting costs). All states are in memory befor
 users with that many events to the store and asks for those alone. `--soak MINUTES` keeps one case under load and
 follows its memory.
 
-Requests are a POST of one event (or `--events`, of different users) with a list of 10 each, or with probability `--reads` a GET of a list. wrk takes part of the
-machine too, so the processor time of the service for each request is told beside the rest.
+Requests are a POST of one event (or `--events`, of different users) with a list of 10 each, or with probability
+`--reads` a GET of a list. wrk takes part of the machine too, so the processor time of the service for each request is
+told beside the rest.
 """
 
 import argparse
