@@ -88,12 +88,18 @@ def disturbance(saved: Record) -> str:
     shares = [
         run["others"] for r in saved["cases"] for s in (THIS, THAT) if s in r for run in r[s]["repeats"]
     ]
+    said = not_quiet(shares, "Rates are too low, and ratios as uncertain as their spread.")
+    return f"\n\n{said}" if said else ""
+
+
+def not_quiet(shares: Sequence[float | None], so: str) -> str:
+    """A line on the shares of all cores that others took during runs, and what follows; "" where all were quiet."""
     busy = [share for share in shares if share is not None and share > QUIET]
     if not busy:
         return ""
     return (
-        f"\n\nNot a quiet machine: in {len(busy)} of {len(shares)} runs other processes took more than {QUIET:.0%} of "
-        f"its cores, {max(busy):.0%} at most. Rates are too low, and ratios as uncertain as their spread."
+        f"Not a quiet machine: in {len(busy)} of {len(shares)} runs other processes took more than {QUIET:.0%} of its "
+        f"cores, {max(busy):.0%} at most. {so}"
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import log
 from typing import Any
 
-from comparison import QUIET, Spread, markdown, spread
+from comparison import Spread, markdown, not_quiet, spread
 
 FROM = 1_024  # lengths below are ruled by what a call costs at any length
 STEADY = 0.10  # how far a cost per event may be from what it is at the first of those lengths
@@ -187,10 +187,4 @@ def _verdict(model: str, device: str, quantity: Quantity, curve: Curve) -> dict[
 def disturbance(saved: Mapping[str, Any]) -> str:
     """A line on what else the machine did meanwhile, where that makes times doubtful; else nothing."""
     shares = [run["others"] for record in saved["records"] for run in record["repeats"]]
-    busy = [share for share in shares if share is not None and share > QUIET]
-    if not busy:
-        return ""
-    return (
-        f"Not a quiet machine: in {len(busy)} of {len(shares)} processes others took more than {QUIET:.0%} of its "
-        f"cores, {max(busy):.0%} at most. Processor times suffer least, and are too long still."
-    )
+    return not_quiet(shares, "Processor times suffer least, and are too long still.")

@@ -1,10 +1,13 @@
 """A model whose weights are made up, of the size of trained ones, so that every part shows in what it computes."""
 
+import argparse
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from grela.models.io import load_model
 from grela.models.recgrela import RecGRELA, RecGRELAConfig
 from grela.ops.gaps import BUCKETS
 
@@ -27,4 +30,23 @@ def made_up_model(*, seed: int = 0, **settings: Any) -> RecGRELA:
             parameter.copy_(drawn)
     if model.next_gap is not None:
         model.next_gap.divide(np.ones(BUCKETS, np.int64))
+    return model
+
+
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """Which model is measured: a run's, or one made up; and where results go."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", type=Path, help="a run folder, whose model is measured")
+    parser.add_argument("--items", type=int, default=3_400, help="catalogue of the made-up model")
+    parser.add_argument("--json", type=Path, help="file to write")
+    return parser
+
+
+def measured_model(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> RecGRELA:
+    """The model that the arguments name; the parser's error where the run's is another."""
+    model = load_model(arguments.run) if arguments.run else made_up_model(num_items=arguments.items)
+    if not isinstance(model, RecGRELA):
+        parser.error(f"{arguments.run} has no RecGRELA")
     return model

@@ -8,19 +8,16 @@ hidden state and of the scores, as a share of the largest number, and how much o
 state is stored and read back either at the last event alone, or every so many events.
 """
 
-import argparse
 import json
 from copy import deepcopy
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from made_up import made_up_model
+from made_up import measured_model, parser_of
 
 from grela.data.histories import HistoryBatch
 from grela.evaluation.lists import top_items
-from grela.models.io import load_model
 from grela.models.recgrela import RecGRELA
 from grela.serving.compiled_stepper import CompiledStepper
 from grela.serving.state import Events, UserState
@@ -94,18 +91,11 @@ def measured(
 
 def main() -> None:
     """Print a table and write JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--run", type=Path, help="a run folder, whose model is measured")
-    parser.add_argument("--items", type=int, default=3_400, help="catalogue of the made-up model")
+    parser = parser_of(__doc__)
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS)
-    parser.add_argument("--json", type=Path, help="file to write")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    model = load_model(arguments.run) if arguments.run else made_up_model(num_items=arguments.items)
-    if not isinstance(model, RecGRELA):
-        parser.error(f"{arguments.run} has no RecGRELA")
+    model = measured_model(parser, arguments)
     stepper, found = CompiledStepper(model), []
     for length in arguments.lengths:
         items, times = history(length, model.config.num_items)

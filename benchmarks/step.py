@@ -7,20 +7,17 @@ On one core, all ways in turn in one process, by processor time: events and scor
 event after 10 and up to a million. Without a run the model is the default one with made-up weights.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
-from made_up import made_up_model
+from made_up import measured_model, parser_of
 
 from grela.data.histories import HistoryBatch
-from grela.models.io import load_model
 from grela.models.recgrela import RecGRELA
 from grela.serving.codec import StateCodec
 from grela.serving.compiled_stepper import CompiledStepper
@@ -142,22 +139,15 @@ def growth(model: RecGRELA, *, rounds: int, seconds: float) -> dict[int, dict[st
 
 def main() -> None:
     """Print two tables and write JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--run", type=Path, help="a run folder, whose model is measured")
-    parser.add_argument("--items", type=int, default=3_400, help="catalogue of the made-up model")
+    parser = parser_of(__doc__)
     parser.add_argument("--many", type=int, default=512, help="users of the large batch")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
         "--seconds", type=float, default=0.3, help="of processor time, for each way and round"
     )
-    parser.add_argument("--json", type=Path, help="file to write")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    model = load_model(arguments.run) if arguments.run else made_up_model(num_items=arguments.items)
-    if not isinstance(model, RecGRELA):
-        parser.error(f"{arguments.run} has no RecGRELA")
+    model = measured_model(parser, arguments)
     found = speeds(model, many=arguments.many, rounds=arguments.rounds, seconds=arguments.seconds)
     for name, microseconds in found.items():
         print(f"{name:50} {microseconds:10.2f} us {1e6 / microseconds:12,.0f} a second")

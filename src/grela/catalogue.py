@@ -121,11 +121,15 @@ def removals(histories: Histories, items: Sequence[RawId]) -> tuple[RawId, ...]:
 
 def with_changes(split: Split, changes: ItemChanges) -> Split:
     """The split with the catalogue changed; events, dense ids and boundaries are as before."""
-    h = split.histories
+    return replace(split, histories=changed_histories(split.histories, changes))
+
+
+def changed_histories(h: Histories, changes: ItemChanges) -> Histories:
+    """The histories with the catalogue changed; events and dense ids are as before."""
     ids = pa.concat_arrays([h.catalogue.ids, pa.array(changes.added, h.catalogue.ids.type)])
     catalogue = Vocabulary(ids, h.catalogue.first)
     removed = np.concatenate([h.removed, catalogue.encode(changes.removed)])
-    return replace(split, histories=replace(h, catalogue=catalogue, removed=removed))
+    return replace(h, catalogue=catalogue, removed=removed)
 
 
 def as_trained(split: Split, added: int) -> Split:

@@ -17,6 +17,7 @@
     ├── KernelError                  the compiled kernels cannot be had on this machine, or for this model
     ├── CatalogueError               an item that cannot be added or removed
     ├── ExportError                  a model cannot be written for another runtime
+    ├── WorkersError                 an engine that does the parts of a job has lost some for good
     ├── RequestError                 a recommendation was asked for that cannot be given
     │   └── RefusedError             the service refuses a request (has the status of its answer)
     ├── ServiceError                 the service cannot start, or cannot be reached
@@ -94,6 +95,10 @@ class CatalogueError(GrelaError):
 
 class ExportError(GrelaError):
     """A model cannot be written for another runtime."""
+
+
+class WorkersError(GrelaError):
+    """An engine that does the parts of a job has lost some for good."""
 
 
 class RequestError(GrelaError):

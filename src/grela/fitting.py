@@ -5,10 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 
 from grela.configuration import Config
-from grela.data.histories import Cases
+from grela.data.events import Events, read_events
+from grela.data.histories import Cases, Histories, user_blocks
+from grela.data.parts.assemble import assemble
+from grela.data.parts.layout import is_in_parts
+from grela.data.preparation import KEEP_ALL, PreparationReport, prepare
 from grela.data.splitting import Split
 from grela.errors import ConfigError, EmptyDataError, KernelError
 from grela.evaluation.evaluate import accuracy
@@ -31,6 +36,35 @@ from grela.training.sharded import ShardedTraining, must_be_together, without_ta
 from grela.training.statistics import gap_counts, repeat_log_odds
 from grela.training.streams import StreamPlan
 from grela.training.windows import WindowPlan
+
+
+def prepared(events: Any, config: Config) -> tuple[Histories, PreparationReport, Config]:
+    """The histories of what `Recommender.fit` takes, what was done to the log, and the settings that it was done by.
+
+    A folder in parts was prepared already: its settings take the place of those of `config`, which must be the
+    defaults or the same (ConfigError).
+    """
+    if isinstance(events, str | Path) and is_in_parts(Path(events)):
+        histories, manifest = assemble(Path(events))
+        done = replace(manifest.preparation, memory_limit=config.preparation.memory_limit)
+        asked = replace(config.preparation, memory_limit=KEEP_ALL.memory_limit)
+        if asked != KEEP_ALL and config.preparation != done:
+            raise ConfigError(
+                f"{events} was prepared with {done}, but {config.preparation} was asked for; leave [preparation] and "
+                "--min-...-events out, or shard the log again"
+            )
+        return histories, manifest.report, replace(config, preparation=done)
+    return *prepare(whole_log(events), config.preparation), config
+
+
+def whole_log(events: Any) -> Events:
+    """The log, opened here where it is not yet; ConfigError for a folder in parts."""
+    if isinstance(events, str | Path) and is_in_parts(Path(events)):
+        raise ConfigError(
+            f"{events} is a log in parts, which a fit that goes on from a run cannot add to it; give the new events as "
+            "a file or a data frame"
+        )
+    return events if isinstance(events, Events) else read_events(events)
 
 
 def train(
@@ -151,11 +185,22 @@ def training_plan(split: Split, config: Config) -> Plan:
     """The steps of each epoch over the split's training events."""
     settings, histories = config.training, split.histories
     start = histories.offsets[:-1]
-    gaps = gap_buckets(histories.times, start) if config.model.gaps or config.model.next_gaps else None
+    gaps = _gaps(histories) if config.model.gaps or config.model.next_gaps else None
     sequences = TrainingSequences(histories.items, start, start + split.train_end, gaps)
     causal = StreamPlan if settings.histories == "carried" else WindowPlan
     plan = causal if config.model.form == "causal" else PrefixPlan
     return plan(sequences, settings.window, settings.batch_positions, settings.seed, settings.rows)
+
+
+def _gaps(histories: Histories) -> np.ndarray:
+    """The bucket of every event's gap, uint8 [E], formed a block of users at a time."""
+    gaps = np.empty(histories.num_events, np.uint8)
+    for first, last in user_blocks(histories.offsets):
+        starts = histories.offsets[first : last + 1]
+        gaps[starts[0] : starts[-1]] = gap_buckets(
+            histories.times[starts[0] : starts[-1]], starts[:-1] - starts[0]
+        )
+    return gaps
 
 
 def validator(

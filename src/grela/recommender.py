@@ -21,25 +21,32 @@ from grela.catalogue import (
 )
 from grela.configuration import Config
 from grela.continuing import Parent, must_not_test_the_known
-from grela.data.events import Events, read_events
 from grela.data.histories import Cases, HistoryBatch
 from grela.data.joining import joined as joined_events
-from grela.data.preparation import prepare
 from grela.data.splitting import Part, Split, train_item_counts
 from grela.data.vocabulary import RawId, Vocabulary
 from grela.errors import ConfigError, DataError, RequestError, RunError
 from grela.evaluation.evaluate import evaluate
 from grela.evaluation.evaluation import Evaluation
 from grela.evaluation.popularity import Popularity
-from grela.fitting import must_be_trainable, must_have_kernels, must_have_ranks, pick_device, sized, train
+from grela.fitting import (
+    must_be_trainable,
+    must_have_kernels,
+    must_have_ranks,
+    pick_device,
+    prepared,
+    sized,
+    train,
+    whole_log,
+)
 from grela.item_changes import read_item_changes, write_item_changes
 from grela.models.forms import TORCH, Kernels, choose_form
-from grela.models.io import DESCRIPTION, load_model, save_model, saved_digest
+from grela.models.io import save_model, saved_digest
 from grela.models.new_items import with_rows, without_added
 from grela.models.recgrela import RecGRELA
 from grela.models.start import Start, must_be_alike
 from grela.results import evaluation_json, write_results
-from grela.run_data import read_data, write_data
+from grela.run_data import read_data, read_model, write_data
 from grela.run_folder import RunFacts
 from grela.serving.approximate import PROBES, ApproximateIndex
 from grela.serving.compiled_stepper import choose_stepper
@@ -97,7 +104,7 @@ class Recommender:
     ) -> "Recommender":
         """Prepare `events`, train, and return the recommender with the weights of the best epoch.
 
-        events: a path, a data frame (see `read_events`) or `Events`
+        events: a path, a data frame (see `read_events`), `Events`, or a folder that `grela data shard` wrote
         titles: a title for each raw item id, where there are any
         out: a run folder; training leaves checkpoints there, and goes on from them when called again with
             the same events and settings. Without it nothing is written.
@@ -121,16 +128,15 @@ class Recommender:
             )
         if not isinstance(titles, Mapping):
             raise DataError(f"titles is a {type(titles).__name__}, expected a dict from raw item id to title")
-        events = events if isinstance(events, Events) else read_events(events)
         said: list[str] = []
         if parent is not None and start_from is not None:
             must_be_alike(config.model, parent.facts.config.model)
-            both = joined_events(parent.split.histories, events, name=str(start_from))
+            both = joined_events(parent.split.histories, whole_log(events), name=str(start_from))
             events, titles = both.events, {**parent.titles, **titles}
             said = [
                 f"starts from {start_from}: {both.new:,} new events, {both.repeated:,} that it has already"
             ]
-        histories, prepared = prepare(events, config.preparation)
+        histories, report, config = prepared(events, config)
         split = config.split.apply(histories)
         if parent is not None and start_from is not None:
             said += must_not_test_the_known(parent.split, split, Path(start_from))
@@ -143,8 +149,8 @@ class Recommender:
             config=config,
             fingerprint=split.fingerprint,
             time_unit=histories.time_unit,
-            source=events.name,
-            prepared=[*said, *prepared.lines()],
+            source=report.name,
+            prepared=[*said, *report.lines()],
             split_report=split.report().lines(),
             command=command,
             parent=None if parent is None or start_from is None else parent._as_parent(Path(start_from)),
@@ -361,19 +367,9 @@ class Recommender:
     def load(cls, folder: Path | str, *, device: str = "auto") -> "Recommender":
         """Read a run folder; raises RunError or ModelError if it is unfinished, damaged or no run at all."""
         folder = Path(folder)
-        facts = run_folder.read_facts(folder)
-        if not facts.finished:
-            raise RunError(
-                f"the run in {folder} is unfinished; repeat its `grela fit` command, it goes on from there"
-            )
+        facts = run_folder.finished_facts(folder)
         split, titles = read_data(folder, facts)
-        model = load_model(folder)
-        expected = replace(facts.config.model, num_items=split.histories.num_items)
-        if not isinstance(model, RecGRELA) or model.config != expected:
-            raise RunError(
-                f"{folder / DESCRIPTION} says {model.config}, the run was made with {expected}: it was changed "
-                "or is of another run; restore it or fit again"
-            )
+        model = read_model(folder, facts, split.histories.num_items)
         epochs = run_folder.read_metrics(folder)
         if not epochs:
             raise RunError(f"{folder / METRICS} has no epochs; restore it or fit again")

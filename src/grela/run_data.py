@@ -1,27 +1,24 @@
-"""The data of a run's folder: catalogue with titles, and histories, as Parquet."""
+"""The model and the data of a run's folder: catalogue with titles, and histories, as Parquet."""
 
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from grela.data.histories import Histories
+from grela.data.histories_file import IDS, UserRows, read_rows, read_some_rows, read_table, write_histories
 from grela.data.splitting import Split, train_item_counts
 from grela.data.vocabulary import RawId, Vocabulary
 from grela.errors import ConfigError, DataError, RunError
+from grela.models.io import DESCRIPTION, load_model
+from grela.models.recgrela import RecGRELA
 from grela.run_folder import RunFacts
 
 ITEMS = "items.parquet"
 HISTORIES = "histories.parquet"
 
-_ID = (pa.int64(), pa.string())
-_ITEMS = {"item": _ID, "title": (pa.string(),)}
-_HISTORIES = {
-    "user": _ID,
-    "items": (pa.large_list(pa.int32()),),
-    "times": (pa.large_list(pa.int64()), pa.large_list(pa.float64())),
-}
+_ITEMS = {"item": IDS, "title": (pa.string(),)}
 
 
 def write_data(folder: Path, split: Split, titles: dict[RawId, str]) -> None:
@@ -38,24 +35,14 @@ def write_data(folder: Path, split: Split, titles: dict[RawId, str]) -> None:
         ),
         folder / ITEMS,
     )
-    offsets = pa.array(histories.offsets)
-    pq.write_table(
-        pa.table(
-            {
-                "user": histories.users.ids,
-                "items": pa.LargeListArray.from_arrays(offsets, pa.array(np.asarray(histories.items))),
-                "times": pa.LargeListArray.from_arrays(offsets, pa.array(np.asarray(histories.times))),
-            }
-        ),
-        folder / HISTORIES,
-    )
+    write_histories(folder / HISTORIES, histories)
 
 
 def read_data(folder: Path, facts: RunFacts) -> tuple[Split, dict[RawId, str]]:
     """The split and the titles of a run; raises RunError if they are not those it was made with."""
     try:
-        items, users = _read_table(folder / ITEMS, _ITEMS), _read_table(folder / HISTORIES, _HISTORIES)
-        histories = _histories(items, users, facts.time_unit)
+        items = read_table(folder / ITEMS, _ITEMS)
+        histories = _histories(items, read_rows(folder / HISTORIES, len(items)), facts.time_unit)
         split = facts.config.split.apply(histories)
     except (ValueError, DataError, ConfigError) as error:
         raise RunError(
@@ -70,33 +57,57 @@ def read_data(folder: Path, facts: RunFacts) -> tuple[Split, dict[RawId, str]]:
     return split, {raw: title for raw, title in titled if title is not None}
 
 
-def _read_table(path: Path, expected: dict[str, tuple[pa.DataType, ...]]) -> pa.Table:
-    """The table in the file; ValueError where it is unreadable or has another form than is written here."""
+def read_users(folder: Path, items: pa.Table, time_unit: str, low: int, high: int) -> Histories:
+    """The histories of dense users low..high-1 of a run alone; items: of `read_items`. RunError where they are damaged.
+
+    That they are those that the run was made with is not checked: the fingerprint is of all users.
+    """
     try:
-        table = pq.read_table(path)
+        return _histories(items, read_some_rows(folder / HISTORIES, len(items), low, high), time_unit)
+    except (ValueError, DataError) as error:
+        raise RunError(
+            f"cannot read the data of the run {folder}: {error}; restore it or fit again"
+        ) from error
+
+
+def read_items(folder: Path) -> pa.Table:
+    """The catalogue of a run: item, title, train_events. RunError where it is damaged."""
+    try:
+        return read_table(folder / ITEMS, _ITEMS | {"train_events": (pa.int64(),)})
+    except ValueError as error:
+        raise RunError(
+            f"cannot read the data of the run {folder}: {error}; restore it or fit again"
+        ) from error
+
+
+def num_users(folder: Path) -> int:
+    """The users of a run. RunError where they cannot be counted."""
+    try:
+        return int(pq.read_metadata(folder / HISTORIES).num_rows)
     except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"{path.name}: {error}") from error
-    for name, types in expected.items():
-        got = table.schema.field(name).type if name in table.schema.names else "missing"
-        if got not in types:
-            raise ValueError(f"column {name} of {path.name} is {got}, expected {types[0]}")
-        if name != "title" and table[name].null_count:
-            raise ValueError(f"column {name} of {path.name} has nulls")
-    return table
+        raise RunError(
+            f"cannot read the data of the run {folder}: {error}; restore it or fit again"
+        ) from error
 
 
-def _histories(items: pa.Table, users: pa.Table, time_unit: str) -> Histories:
-    lists, times = (users[name].combine_chunks() for name in ("items", "times"))
-    dense = lists.values.to_numpy(zero_copy_only=False)
-    if not lists.offsets.equals(times.offsets):
-        raise ValueError(f"items and times of {HISTORIES} differ in length")
-    if lists.values.null_count or (len(dense) and not 1 <= dense.min() <= dense.max() <= len(items)):
-        raise ValueError(f"{HISTORIES} has items that are not among the {len(items)} of {ITEMS}")
+def read_model(folder: Path, facts: RunFacts, num_items: int) -> RecGRELA:
+    """The model of a run; raises RunError or ModelError if it is damaged, or not the one that the run was made with."""
+    model = load_model(folder)
+    expected = replace(facts.config.model, num_items=num_items)
+    if not isinstance(model, RecGRELA) or model.config != expected:
+        raise RunError(
+            f"{folder / DESCRIPTION} says {model.config}, the run was made with {expected}: it was changed "
+            "or is of another run; restore it or fit again"
+        )
+    return model
+
+
+def _histories(items: pa.Table, users: UserRows, time_unit: str) -> Histories:
     return Histories(
-        items=dense,
-        times=times.values.to_numpy(zero_copy_only=False),
-        offsets=lists.offsets.to_numpy(),
-        users=Vocabulary(users["user"].combine_chunks(), first=0),
+        items=users.items,
+        times=users.times,
+        offsets=users.offsets,
+        users=Vocabulary(users.users, first=0),
         catalogue=Vocabulary(items["item"].combine_chunks(), first=1),
         time_unit=time_unit,
     )

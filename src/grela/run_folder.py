@@ -120,6 +120,16 @@ def read_facts(folder: Path) -> RunFacts:
     return facts
 
 
+def finished_facts(folder: Path) -> RunFacts:
+    """The facts of the finished run in `folder`; raises RunError as `read_facts`, and where it is unfinished."""
+    facts = read_facts(folder)
+    if not facts.finished:
+        raise RunError(
+            f"the run in {folder} is unfinished; repeat its `grela fit` command, it goes on from there"
+        )
+    return facts
+
+
 def _check_types(facts: RunFacts) -> None:
     for name in ("fingerprint", "time_unit", "source", "command"):
         if not isinstance(getattr(facts, name), str):

@@ -31,7 +31,7 @@ def test_narrow_states_are_held_against_float64(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(
         sys, "argv", ["state_precision.py", "--lengths", "300", "--items", "50", "--json", str(path)]
     )
-    monkeypatch.setattr(state_precision, "made_up_model", lambda num_items: made_up_model(**SMALL))
+    monkeypatch.setattr("made_up.made_up_model", lambda num_items: made_up_model(**SMALL))
     state_precision.main()
     errors = {row["stored"]: row["state"] for row in json.loads(path.read_text(encoding="utf-8"))}
     assert len(capsys.readouterr().out.splitlines()) == len(errors) == len(state_precision.WAYS)

@@ -28,7 +28,7 @@ ALL = commands(cli)
 
 def test_the_commands_are_these():
     names = [
-        *("ablate", "compare", "consume", "convert", "data", "data get", "data list"),
+        *("ablate", "compare", "consume", "convert", "data", "data get", "data list", "data shard"),
         *("evaluate", "export", "fit", "inspect"),
         *("items", "items add", "items list", "items remove", "recommend", "serve"),
     ]

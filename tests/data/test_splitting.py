@@ -9,7 +9,7 @@ from event_logs import Row, in_order, log, logs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grela.data import splitting
+from grela.data import histories as histories_module
 from grela.data.histories import Cases, Histories
 from grela.data.preparation import prepare
 from grela.data.splitting import Split, leave_one_out, temporal, train_item_counts
@@ -124,7 +124,7 @@ def test_counting_block_by_block_changes_nothing(monkeypatch: pytest.MonkeyPatch
     rng = random.Random(3)
     histories = histories_of([(rng.randrange(30), rng.randrange(20), rng.randrange(9)) for _ in range(500)])
     whole = temporal(histories, valid_from=3, test_from=6)
-    monkeypatch.setattr(splitting, "_BLOCK_EVENTS", 7)
+    monkeypatch.setattr(histories_module, "_BLOCK_EVENTS", 7)
     parts = temporal(histories, valid_from=3, test_from=6)
     assert whole.report() == parts.report()
     assert np.array_equal(train_item_counts(whole), train_item_counts(parts))

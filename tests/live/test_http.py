@@ -4,12 +4,12 @@ import json
 from contextlib import contextmanager
 
 import pytest
-from live_cases import AFTER_LOG, ITEMS, service
+from live_cases import AFTER_LOG, ITEMS, Forked, service
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from fit_cases import fitted, history_of, times_of
-from grela.errors import RunError
+from grela.errors import RefusedError, RunError
 from grela.live.app import Application
 from grela.live.guard import Guard
 from grela.live.limits import Limits
@@ -89,6 +89,21 @@ def test_a_history_in_the_request_is_not_logged(ask):
     assert items(answer["recommendations"]) == recommended(history, times, k=5)
     assert not answer["cold_start"]
     assert post(ask, "/recommendations", {"history": []}).json()["cold_start"]
+
+
+def test_the_clients_list_for_a_history_is_the_recommenders(saved_run, tmp_path):
+    history, times = history_of(100), times_of(100)
+    choice = {"k": 5, "filter_seen": True, "exclude": [recommended(history, times, filter_seen=True)[0]]}
+    (expected,) = fitted().recommend([history], times=[times], **choice)
+    server = Forked(run=saved_run, store=str(tmp_path / "events.sqlite"), port=0)
+    with server.client() as client:
+        listed = client.recommend_to_history(history, times=times, **choice)
+        assert items(listed) == [str(one.item) for one in expected.items]
+        assert [one["score"] for one in listed] == pytest.approx([one.score for one in expected.items])
+        assert [one["title"] for one in listed] == [one.title for one in expected.items]
+        with pytest.raises(RefusedError, match="history, place 1 is '999'"):
+            client.recommend_to_history([500, 999])
+    assert server.end() == 0
 
 
 def test_a_history_is_shown_newest_last(ask):

@@ -1,16 +1,22 @@
 """What follows a row's targets is the log's, as far as training reaches; and it is learnt from as its weight says."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fit_cases import log, small_config
+from grela import Recommender
+from grela.models.compiled_row import FlatGradients
 from grela.models.recgrela import RecGRELA, RecGRELAConfig
+from grela.ops.gaps import BUCKETS
 from grela.ops.losses.softmax import naive_softmax
 from grela.ops.losses.targets import Targets
 from grela.training import prefixes, streams, windows
-from grela.training.objective import row_loss
+from grela.training.objective import compiled_row, row_loss
 from grela.training.prefixes import PrefixPlan, PrefixStep
 from grela.training.sequences import TrainingSequences
 from grela.training.streams import StreamPlan
@@ -18,6 +24,10 @@ from grela.training.windows import PackedRow, WindowPlan
 
 PLANS = [WindowPlan, StreamPlan, PrefixPlan]
 PLAIN = {"gaps": False, "repeats": False, "item_bias": False, "next_gaps": 0}
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def sequences(lengths: list[int], held_out: int = 1) -> TrainingSequences:
@@ -105,3 +115,48 @@ def test_a_row_whose_targets_all_end_their_histories_has_the_plain_loss():
     hidden, _ = model(row.items, row.segments, row.positions)
     expected = torch.nn.functional.cross_entropy(hidden[0] @ model.item_weights.T, row.targets - 1)
     torch.testing.assert_close(loss, expected)
+
+
+@pytest.mark.parametrize("form", ["causal", "bidirectional"])
+def test_such_a_row_leaves_the_map_to_what_follows_where_it_is(form):
+    make = WindowPlan if form == "causal" else PrefixPlan
+    row = next(make(sequences([3, 3, 3]), 50, 400, 3).epoch(0)).rows[0]
+    shape = RecGRELAConfig(num_items=9, form=form, width=16, heads=2, layers=1, **PLAIN)
+    model = RecGRELA(shape, rng=torch.Generator().manual_seed(0))
+    loss, _ = row_loss(model, row, None, loss=naive_softmax, dtype=torch.float32)
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    by = dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
+    assert not by["after_next.map"].any()
+    assert by["embedding.weight"].any()
+
+
+@pytest.mark.parametrize("form", ["causal", "bidirectional"])
+def test_users_of_two_training_events_can_be_fitted(form):
+    """Of four events the last two are held out, so nothing of what is trained on has an item after the next."""
+    config = small_config(model={"form": form}, training={"kernels": "torch"})
+    maps = [Recommender.fit(log(length=4), config=config).model.after_next.map for _ in range(2)]
+    assert torch.equal(*maps)
+    assert maps[0].isfinite().all()
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("parts", [PLAIN, {}], ids=["plain", "default"])
+def test_such_a_row_by_the_kernels_is_the_row_by_autograd(parts):
+    s = sequences([3, 3, 3])
+    s = replace(s, gaps=np.arange(9, dtype=np.uint8) % BUCKETS)
+    row = next(WindowPlan(s, 50, 400, 3).epoch(0)).rows[0]
+    assert not len(row.after.places)
+    model = RecGRELA(RecGRELAConfig(num_items=9, width=32, heads=2, dropout=0.0, **parts), rng=generator(0))
+    for parameter in model.parameters():
+        parameter.data += 0.2 * torch.randn(parameter.shape, generator=generator(1))
+    loss, _ = row_loss(model, row, None, loss=naive_softmax, dtype=torch.float32)
+    by = torch.autograd.grad(loss, list(model.parameters()))
+    value, flat, _ = compiled_row(
+        model, row, generator(2), without_seen=False, dtype=torch.float32, share=1.0
+    )
+    assert value == pytest.approx(loss.item(), rel=1e-5)
+    parts_of = FlatGradients(list(model.parameters())).parts(flat)
+    for (name, _), found, expected in zip(model.named_parameters(), parts_of, by, strict=True):
+        # Sums of float32 in another order. Attention of one event to itself leaves queries and keys rounding alone.
+        assert (found - expected).norm() <= 1e-4 * expected.norm() + 1e-5, name
+        assert name != "after_next.map" or not found.any()

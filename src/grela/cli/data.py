@@ -1,21 +1,24 @@
-"""`grela data`: public data sets by name."""
+"""`grela data`: public data sets by name, and logs that one file or one machine does not hold."""
 
+from dataclasses import replace
 from pathlib import Path
 from shutil import get_terminal_size
 from textwrap import fill
+from typing import Any
 
 import click
 
-from grela.cli.source import say
+from grela.cli.source import names_a_data_set, open_events, say, workers_at
 
 
-@click.group(short_help="List public data sets, or get one.")
+@click.group(short_help="List public data sets, get one, or prepare a large log in parts.")
 def data() -> None:
-    """Public data sets by name: what there is, where it lies, and getting it.
+    """Public data sets by name: what there is, where it lies, and getting it; and large logs.
 
     \b
     grela data list
     grela data get ml-100k
+    grela data shard events/ --out prepared --partitions 64
     """
 
 
@@ -55,6 +58,59 @@ def get(name: str, folder: Path | None) -> None:
     from grela.data.sources import get as obtain
 
     click.echo(str(obtain(name, folder=folder, say=say)))
+
+
+@data.command(short_help="Prepare a large log, and write it in parts that `grela fit` reads.")
+@click.argument("events")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="New folder to write.")
+@click.option(
+    "--partitions", required=True, type=click.IntRange(1, 99_999), help="Files to deal the users to."
+)
+@click.option("--ray", metavar="ADDRESS", help="A Ray cluster to do it on, host:port or auto [this process].")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="Settings of a fit; [preparation] counts here."
+)
+@click.option("--min-user-events", type=int, help="k-core: leave out users with fewer events.")
+@click.option("--min-item-events", type=int, help="k-core: leave out items with fewer events.")
+@click.option("--user", help="Column of the user ids, if not found by its name.")
+@click.option("--item", help="Column of the item ids.")
+@click.option("--time", help="Column of the times.")
+@click.option("--format", help="Format of EVENTS, if its name does not tell.")
+def shard(
+    events: str,
+    out: Path,
+    partitions: int,
+    ray: str | None,
+    config: Path | None,
+    min_user_events: int | None,
+    min_item_events: int | None,
+    **columns: str | None,
+) -> None:
+    """Prepare EVENTS and deal its users to files: a file of events, a folder of such files, or a data set's name.
+
+    \b
+    grela data shard events/ --out prepared --partitions 64 --min-item-events 5
+    grela data shard events/ --out prepared --partitions 64 --ray auto
+    grela fit prepared --out runs/shop
+
+    What comes of it is what `grela fit EVENTS` would prepare. On a Ray cluster, EVENTS and the folder must be on
+    storage that all its machines share.
+    """
+    from grela.configuration import Config, read_config
+    from grela.data.parts.shard import EventFiles, shard
+
+    settings = (read_config(config) if config else Config()).preparation
+    least: dict[str, Any] = {"min_user_events": min_user_events, "min_item_events": min_item_events}
+    settings = replace(settings, **{name: value for name, value in least.items() if value is not None})
+    if names_a_data_set(events):
+        log: Any = open_events(events, **columns, titles=None, say=say)[0]
+    else:
+        log = EventFiles.of(Path(events), **columns)
+    with workers_at(ray) as workers:
+        manifest = shard(log, out.resolve(), parts=partitions, settings=settings, workers=workers, tell=say)
+    for line in manifest.report.lines():
+        click.echo(line)
+    click.echo(f"{len(manifest.parts)} files in {out}; train with `grela fit {out} --out RUN`")
 
 
 def _variants(names: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,8 @@ def fit(
     threads: int | None,
     **options: Any,
 ) -> None:
-    """Train on EVENTS, a file of (user, item, time) events or a name of `grela data list`.
+    """Train on EVENTS: a file of (user, item, time) events, a folder that `grela data shard` wrote, or a name of
+    `grela data list`.
 
     \b
     grela fit ml-100k --out runs/ml-100k
@@ -85,7 +87,7 @@ def fit(
     config = _config(options, start_from)
     try:
         with ranks_of_torchrun(device) as ranks, listening(log) as listener:
-            log_of_events, titles = open_events(events, **columns, say=say if ranks.first else _silence)
+            log_of_events, titles = _opened(events, columns, say if ranks.first else _silence)
             Recommender.fit(
                 log_of_events,
                 config=config,
@@ -110,6 +112,21 @@ def fit(
     for line in metric_lines(result):
         click.echo(line)
     click.echo(f"report: {out / 'report.html'}")
+
+
+def _opened(events: str, columns: dict[str, Any], said: Callable[[str], None]) -> tuple[Any, dict[Any, str]]:
+    """What `Recommender.fit` takes as events, and the titles."""
+    from grela.data.parts.layout import is_in_parts
+    from grela.data.titles import read_titles
+
+    if not is_in_parts(Path(events)):
+        return open_events(events, **columns, say=said)
+    titles = columns.pop("titles")
+    if any(columns.values()):
+        raise click.UsageError(
+            f"{events} is a log in parts, its form is known: leave out --user, --item, --time and --format"
+        )
+    return Path(events), read_titles(titles) if titles else {}
 
 
 def _silence(line: str) -> None:

@@ -4,11 +4,11 @@ import csv
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from grela.cli.source import number_or_text
+from grela.cli.source import number_or_text, workers_at
 
 if TYPE_CHECKING:
     from grela.serving.recommendation import Recommendation
@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     "--times", multiple=True, help="Times of a --history's items, in its order; once for each --history."
 )
 @click.option("--all", "everyone", is_flag=True, help="All users of the run; needs --out.")
-@click.option("--out", type=click.Path(path_type=Path), help="With --all: Parquet file to write.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="With --all: Parquet file to write; with --partitions a folder.",
+)
+@click.option("--partitions", type=click.IntRange(1, 99_999), help="With --all: write up to so many files.")
+@click.option("--ray", metavar="ADDRESS", help="With --partitions: a Ray cluster to write them on, or auto.")
 @click.option("-k", type=int, default=10, show_default=True, help="How many items.")
 @click.option("--allow", help="Recommend among these items only (ids separated by commas).")
 @click.option("--exclude", help="Never recommend these items.")
@@ -40,6 +46,8 @@ def recommend(
     times: tuple[str, ...],
     everyone: bool,
     out: Path | None,
+    partitions: int | None,
+    ray: str | None,
     k: int,
     allow: str | None,
     exclude: str | None,
@@ -54,19 +62,29 @@ def recommend(
     grela recommend runs/ml-100k --history 50,172,181 -k 5 --json
     grela recommend runs/ml-100k --history 50,172 --times 881250949,881250980
     grela recommend runs/ml-100k --all --out lists.parquet
+    grela recommend runs/shop --all --out lists --partitions 64 --ray auto
 
     An id with a comma in it goes in double quotes.
     """
     from grela.recommender import Recommender
 
     if everyone != (out is not None):
-        raise click.UsageError("--all and --out FILE.parquet go together")
+        raise click.UsageError(
+            "--all and --out go together: --out FILE.parquet, or --partitions N and --out FOLDER"
+        )
     if everyone and (users or histories or times or allow or exclude):
         raise click.UsageError("--all takes no --user, --history, --times, --allow or --exclude")
+    if partitions is not None and not everyone:
+        raise click.UsageError("--partitions goes with --all and --out FOLDER")
+    if ray is not None and partitions is None:
+        raise click.UsageError("--ray goes with --partitions N")
     if times and len(times) != len(histories):
         raise click.UsageError(f"{len(times)} --times for {len(histories)} --history; give one for each")
     if not (everyone or users or histories):
         raise click.UsageError("say for whom: --user ID, --history A,B,C or --all")
+    if partitions is not None and out is not None:
+        _in_parts(run, out, partitions, ray, k=k, filter_seen=filter_seen, device=device)
+        return
     recommender = Recommender.load(run, device=device)
     if out is not None:
         rows = recommender.recommend_to_parquet(out, k=k, filter_seen=filter_seen)
@@ -85,6 +103,14 @@ def recommend(
         return
     for one in found:
         _show(one)
+
+
+def _in_parts(run: Path, out: Path, partitions: int, ray: str | None, **asked: Any) -> None:
+    from grela.lists_in_parts import recommend_in_parts
+
+    with workers_at(ray) as workers:
+        files = recommend_in_parts(run.resolve(), out.resolve(), parts=partitions, workers=workers, **asked)
+    click.echo(f"{sum(one.rows for one in files):,} rows in {len(files)} files in {out}")
 
 
 def ids_of(text: str) -> list[str]:

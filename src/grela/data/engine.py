@@ -40,6 +40,10 @@ class Scratch:
         """The rows of a constant query, a batch at a time."""
         return pa.RecordBatchReader.from_stream(self.connection.sql(sql))
 
+    def view(self, name: str, *files: Path) -> None:
+        """Make the rows of Parquet files a view."""
+        self.connection.read_parquet([str(file) for file in files]).create_view(name)
+
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Around writes of our own to the folder: DataError when they fail."""
@@ -62,14 +66,18 @@ def memory_bytes(limit: str) -> int:
 
 
 @contextmanager
-def scratch(memory_limit: str, *, work: str, folder: Path | None = None) -> Iterator[Scratch]:
+def scratch(
+    memory_limit: str, *, work: str, folder: Path | None = None, threads: int | None = None
+) -> Iterator[Scratch]:
     """Open a database that holds at most `memory_limit` in memory and spills the rest below `folder`.
 
     `folder` must exist; None is the system's folder for temporary files. Whatever happens, nothing stays behind.
+    threads: at most so many; None is as many as there are cores.
     `work` names what is being done, for errors: ConfigError when it does not fit the limit, DataError when
     the working files cannot be written.
     """
-    threads = max(1, min(os.cpu_count() or 1, memory_bytes(memory_limit) // _BYTES_PER_THREAD))
+    cores = threads or os.cpu_count() or 1
+    threads = max(1, min(cores, memory_bytes(memory_limit) // _BYTES_PER_THREAD))
     place = folder or Path(tempfile.gettempdir())
     try:
         name = tempfile.mkdtemp(prefix=".grela-", dir=place)
@@ -83,6 +91,8 @@ def scratch(memory_limit: str, *, work: str, folder: Path | None = None) -> Iter
     }
     try:
         with duckdb.connect(str(Path(name) / "events.duckdb"), config=settings) as connection:
+            # The file is deleted at the end, so nothing has to be brought in order before.
+            connection.execute("PRAGMA disable_checkpoint_on_shutdown")
             yield Scratch(connection, Path(name), work)
     except duckdb.OutOfMemoryException as error:
         what = f"{work} does not fit memory_limit={memory_limit!r}"

@@ -82,13 +82,13 @@ def keep_core(events: Scratch, *, min_user_events: int, min_item_events: int) ->
     """
     rounds = 0
     while True:
-        dropped = _drop_rare(events, "u", min_user_events) + _drop_rare(events, "i", min_item_events)
+        dropped = drop_rare(events, "u", min_user_events) + drop_rare(events, "i", min_item_events)
         if not dropped:
             return rounds
         rounds += 1
 
 
-def _drop_rare(events: Scratch, column: Literal["u", "i"], minimum: int) -> int:
+def drop_rare(events: Scratch, column: Literal["u", "i"], minimum: int) -> int:
     """Drop users or items with fewer events than `minimum`; return how many there were."""
     if minimum <= 1:
         return 0

@@ -1,5 +1,6 @@
 """Users' histories as flat arrays: the one form in which events reach models and evaluation."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,6 +9,8 @@ from grela.data.vocabulary import Vocabulary
 from grela.ops.gaps import NO_TIME, gap_buckets
 
 # U users, E events, N items of the catalogue, B histories in a batch
+
+_BLOCK_EVENTS = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +58,19 @@ class Histories:
     def lengths(self) -> np.ndarray:
         """Events per user, int64 [U]."""
         return np.diff(self.offsets)
+
+
+def user_blocks(offsets: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Ranges of users (first, last + 1) that hold few enough events to work on in memory, or are one user.
+
+    offsets: int64 [U + 1], as of `Histories`.
+    """
+    first = 0
+    while first < len(offsets) - 1:
+        fitting = int(np.searchsorted(offsets, offsets[first] + _BLOCK_EVENTS, side="right")) - 1
+        last = max(first + 1, fitting)
+        yield first, last
+        first = last
 
 
 @dataclass(frozen=True, eq=False)

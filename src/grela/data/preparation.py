@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import duckdb
 import numpy as np
@@ -44,6 +44,11 @@ class Preparation:
         if self.repeats not in get_args(Repeats):
             raise ConfigError(f"repeats is {self.repeats!r}, expected one of {', '.join(get_args(Repeats))}")
         memory_bytes(self.memory_limit)
+
+    @property
+    def filters(self) -> bool:
+        """Whether there is a k-core to find."""
+        return max(self.min_user_events, self.min_item_events) > 1
 
 
 @dataclass(frozen=True)
@@ -90,15 +95,35 @@ def prepare(
     if folder is not None:
         _make(folder)
     with scratch(settings.memory_limit, work=f"preparing {events.name}", folder=folder) as database:
-        _load(events, database)
+        load_log(events, database)
+        encode_log(database)
         report = _filter(events.name, settings, database)
-        users, lengths = _vocabulary(database, "users", "u", first=0)
         catalogue, item_of_code = _catalogue(database)
-        with database.writing():
-            _write_offsets(database.folder, lengths)
-            _write_events(database, report.kept.events, item_of_code, events.schema.field("time").type)
-            items, times, offsets = (_collect(database.folder, name, folder) for name in ARRAYS)
-    return Histories(items, times, offsets, users, catalogue, events.time_unit), report
+        times = events.schema.field("time").type
+        histories = in_order(database, catalogue, item_of_code, times, events.time_unit, folder=folder)
+    return histories, report
+
+
+def in_order(
+    database: Scratch,
+    catalogue: Vocabulary,
+    item_of_code: np.ndarray,
+    time: pa.DataType,
+    time_unit: str,
+    *,
+    folder: Path | None,
+) -> Histories:
+    """The histories of the database's tables users(raw, code) and events(row, u, i, time), as `prepare` gives them.
+
+    item_of_code: the dense item of every code i, int32.
+    """
+    users, left = _vocabulary(database, "users", "u", first=0)
+    with database.writing():
+        lengths = left.column("n").to_numpy()
+        np.save(database.folder / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+        _write_events(database, int(lengths.sum()), item_of_code, np.dtype(time.to_pandas_dtype()))
+        items, times, offsets = (_collect(database.folder, name, folder) for name in ARRAYS)
+    return Histories(items, times, offsets, users, catalogue, time_unit)
 
 
 def _make(folder: Path) -> None:
@@ -109,10 +134,10 @@ def _make(folder: Path) -> None:
 
 
 class _NumberedRows:
-    """The log's batches with their row numbers, counted from 0; remembers what the log raised."""
+    """The log's batches with their row numbers, counted from `first`; remembers what the log raised."""
 
-    def __init__(self, events: "Events") -> None:
-        self._events = events
+    def __init__(self, events: "Events", first: int) -> None:
+        self._events, self._first = events, first
         self.schema = pa.schema(
             [("row", pa.int64()), *(events.schema.field(n) for n in ("user", "item", "time"))]
         )
@@ -135,14 +160,15 @@ class _NumberedRows:
                     raise ValueInDataError(
                         f"{self._events.name}: {name} is null at row {at}, expected a value"
                     )
-            rows = pa.array(np.arange(row, row + len(batch), dtype=np.int64))
+            first = self._first + row
+            rows = pa.array(np.arange(first, first + len(batch), dtype=np.int64))
             yield pa.RecordBatch.from_arrays([rows, *columns], schema=self.schema)
             row += len(batch)
 
 
-def _load(events: "Events", database: Scratch) -> None:
-    """Fill the tables users(raw, code), items(raw, code) and events(row, u, i, time)."""
-    source = _NumberedRows(events)
+def load_log(events: "Events", database: Scratch, *, first_row: int = 0) -> None:
+    """Fill the table log(row, user, item, time), rows numbered from `first_row`; EmptyDataError for no rows."""
+    source = _NumberedRows(events, first_row)
     database.connection.register("source", pa.RecordBatchReader.from_batches(source.schema, iter(source)))
     try:
         database.execute('CREATE TABLE log AS SELECT row, "user", item, time FROM source')
@@ -153,6 +179,10 @@ def _load(events: "Events", database: Scratch) -> None:
         raise
     if not database.number("SELECT count(*) FROM log"):
         raise EmptyDataError(f"{events.name} has no events, expected at least one")
+
+
+def encode_log(database: Scratch) -> None:
+    """Turn the table log into users(raw, code), items(raw, code), events(row, u, i, time); codes are ranks of ids."""
     for table, column in (("users", '"user"'), ("items", "item")):
         database.execute(
             f"CREATE TABLE {table} AS SELECT raw, (row_number() OVER (ORDER BY raw) - 1)::INTEGER AS code "  # noqa: S608
@@ -172,16 +202,22 @@ def _filter(name: str, settings: Preparation, database: Scratch) -> PreparationR
         drop_repeats(database, settings.repeats)
         steps.append(Step("repeats", settings.repeats, now, count(database)))
         now = steps[-1].after
-    if max(settings.min_user_events, settings.min_item_events) > 1:
-        least = {"min_user_events": settings.min_user_events, "min_item_events": settings.min_item_events}
-        rounds = keep_core(database, **least)
-        asked = ", ".join(f"{key}={value}" for key, value in least.items())
-        steps.append(Step("k-core", f"{asked}; rounds {rounds}", now, count(database)))
-        if not steps[-1].after.events:
-            raise EmptyDataError(
-                f"{name}: the k-core with {asked} is empty: nothing is left of {now}; lower the two thresholds"
-            )
+    if settings.filters:
+        rounds = keep_core(
+            database, min_user_events=settings.min_user_events, min_item_events=settings.min_item_events
+        )
+        steps.append(core_step(name, settings, rounds, now, count(database)))
     return PreparationReport(name, read, tuple(steps))
+
+
+def core_step(name: str, settings: Preparation, rounds: int, before: Counts, after: Counts) -> Step:
+    """What the k-core did to the log called `name`; EmptyDataError where it left nothing."""
+    asked = f"min_user_events={settings.min_user_events}, min_item_events={settings.min_item_events}"
+    if not after.events:
+        raise EmptyDataError(
+            f"{name}: the k-core with {asked} is empty: nothing is left of {before}; lower the two thresholds"
+        )
+    return Step("k-core", f"{asked}; rounds {rounds}", before, after)
 
 
 def _vocabulary(database: Scratch, table: str, column: str, *, first: int) -> tuple[Vocabulary, pa.Table]:
@@ -202,15 +238,10 @@ def _catalogue(database: Scratch) -> tuple[Vocabulary, np.ndarray]:
     return catalogue, item_of_code
 
 
-def _write_offsets(folder: Path, left: pa.Table) -> None:
-    np.save(
-        folder / "offsets.npy", np.concatenate([[0], np.cumsum(left.column("n").to_numpy())]).astype(np.int64)
-    )
-
-
-def _write_events(database: Scratch, num_events: int, item_of_code: np.ndarray, time: pa.DataType) -> None:
+def _write_events(
+    database: Scratch, num_events: int, item_of_code: np.ndarray, time_dtype: np.dtype[Any]
+) -> None:
     """Sort the events and write items.npy, int32 [E], and times.npy, [E], a batch at a time."""
-    time_dtype = np.dtype(time.to_pandas_dtype())
     with (
         open(database.folder / "items.npy", "wb") as items,
         open(database.folder / "times.npy", "wb") as times,

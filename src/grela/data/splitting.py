@@ -9,14 +9,13 @@ from typing import Literal
 import numpy as np
 
 from grela.data.fingerprint import fingerprint
-from grela.data.histories import Cases, Histories
+from grela.data.histories import Cases, Histories, user_blocks
 from grela.data.instants import instant
 from grela.errors import ConfigError, EmptyDataError
 
 # U users, E events, N items of the catalogue
 
 Part = Literal["valid", "test"]
-_BLOCK_EVENTS = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,19 +178,9 @@ def _count_part(split: Split, part: Part, known: np.ndarray) -> PartReport:
     return PartReport(len(cases), int((chosen - begin).sum()), cold, cold_users)
 
 
-def _blocks(offsets: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Ranges of users that hold few enough events to work on in memory."""
-    first = 0
-    while first < len(offsets) - 1:
-        fitting = int(np.searchsorted(offsets, offsets[first] + _BLOCK_EVENTS, side="right")) - 1
-        last = max(first + 1, fitting)
-        yield first, last
-        first = last
-
-
 def _items_between(histories: Histories, begin: np.ndarray, end: np.ndarray) -> Iterator[np.ndarray]:
     """The items at `[begin, end)` of each history, block by block."""
-    for first, last in _blocks(histories.offsets):
+    for first, last in user_blocks(histories.offsets):
         starts = histories.offsets[first : last + 1]
         position = np.arange(starts[0], starts[-1]) - np.repeat(starts[:-1], np.diff(starts))
         of_user = np.repeat(np.arange(first, last), np.diff(starts))
@@ -205,7 +194,7 @@ def _events_before(histories: Histories, time: int | float) -> np.ndarray:
     if np.issubdtype(histories.times.dtype, np.integer):
         time = math.ceil(time)  # exact, where a comparison as floats would round large times
     before = np.zeros(len(histories), np.int64)
-    for first, last in _blocks(histories.offsets):
+    for first, last in user_blocks(histories.offsets):
         starts = histories.offsets[first : last + 1]
         running = np.concatenate([[0], np.cumsum(histories.times[starts[0] : starts[-1]] < time)])
         before[first:last] = np.diff(running[starts - starts[0]])

@@ -70,6 +70,14 @@ _CHOICE = [
 ]
 
 
+def _search(what: str) -> list[dict[str, Any]]:
+    text = {"type": "string", "maxLength": _LIMITS.id_length}
+    return [
+        _query("query", f"The text; without one, any {what}.", text),
+        _count("limit", 20, _LIMITS.k, f"How many {what}s."),
+    ]
+
+
 def _operation(
     summary: str,
     gives: type,
@@ -139,14 +147,7 @@ _PATHS = {
         "get": _operation(
             "Users whose ids begin with a text.",
             bodies.UsersAnswer,
-            parameters=[
-                _query(
-                    "query",
-                    "The text; without one, any user.",
-                    {"type": "string", "maxLength": _LIMITS.id_length},
-                ),
-                _count("limit", 20, _LIMITS.k, "How many users."),
-            ],
+            parameters=_search("user"),
         )
     },
     "/users/{user}": {
@@ -156,14 +157,7 @@ _PATHS = {
         "get": _operation(
             "Items whose titles hold a text, the more popular first.",
             bodies.ItemsAnswer,
-            parameters=[
-                _query(
-                    "query",
-                    "The text; without one, any item.",
-                    {"type": "string", "maxLength": _LIMITS.id_length},
-                ),
-                _count("limit", 20, _LIMITS.k, "How many items."),
-            ],
+            parameters=_search("item"),
         ),
         "post": _operation(
             "Add items to the catalogue, all or none, without training: each begins like known ones. Kept in the run's "

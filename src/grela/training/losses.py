@@ -60,8 +60,7 @@ def configured_negatives(
 
 def event_counts(sequences: TrainingSequences, num_items: int) -> np.ndarray:
     """Training events of items 1..N, int64 [N]."""
-    change = np.zeros(len(sequences.items) + 1, np.int64)
-    np.add.at(change, sequences.start, 1)
-    np.add.at(change, sequences.end, -1)
-    trained_on = np.cumsum(change[:-1]) > 0
-    return np.bincount(sequences.items[trained_on], minlength=num_items + 1)[1:]
+    counts = np.zeros(num_items + 1, np.int64)
+    for at in sequences.trained_on():
+        counts += np.bincount(sequences.items[at], minlength=num_items + 1)
+    return counts[1:]

@@ -41,10 +41,15 @@ def row_loss(
         return loss(hidden, model.embedding.weight, Targets(items.to(device), seen, bias, item_bias), rng)
 
     hidden, total = hidden.to(dtype), torch.zeros((), device=device)
-    if model.after_next is not None and len((after := row.after).places):
+    if model.after_next is not None:
+        after = row.after
         mapped = model.after_next.mapped(hidden[after.places.to(device)])
-        weight = model.config.after_next * len(after.places) / row.events
-        total = total + weight * of_items(mapped, after.items, after.seen)
+        if len(after.places):
+            weight = model.config.after_next * len(after.places) / row.events
+            total = total + weight * of_items(mapped, after.items, after.seen)
+        else:
+            # A sum over nothing is 0, and gives the map a gradient of 0 where autograd would raise at an unused one.
+            total = total + mapped.sum()
     if model.next_gap is not None:
         classes = model.next_gap.classes(None if row.next_gaps is None else row.next_gaps.to(device))
         total = total + model.next_gap.loss(hidden, classes)

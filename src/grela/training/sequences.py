@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from grela.data.histories import user_blocks
 from grela.ops.losses.targets import AfterNext, SeenItems
 
 
@@ -41,14 +42,22 @@ class TrainingSequences:
         seen = SeenItems(torch.from_numpy(self.items), torch.from_numpy(begin[places]), torch.from_numpy(at))
         return AfterNext(torch.from_numpy(places), self.items_at(at), seen)
 
+    def trained_on(self) -> Iterator[np.ndarray]:
+        """Where the events that are trained on lie, int64, some millions at a time."""
+        lengths = np.maximum(self.end - self.start, 0)
+        for first, last in user_blocks(np.append(0, np.cumsum(lengths))):
+            part = lengths[first:last]
+            ends = np.cumsum(part)
+            yield np.arange(part.sum()) + np.repeat(self.start[first:last] - (ends - part), part)
+
     @cached_property
     def _goes_on(self) -> np.ndarray:
         """Whether an event is followed by another that is trained on, bool as long as `items`."""
-        change = np.zeros(len(self.items) + 1, np.int32)
-        going_on = self.end > self.start
-        np.add.at(change, self.start[going_on], 1)
-        np.add.at(change, self.end[going_on] - 1, -1)
-        return np.cumsum(change[:-1]) > 0
+        goes_on = np.zeros(len(self.items), bool)
+        for at in self.trained_on():
+            goes_on[at] = True
+        goes_on[self.end[self.end > self.start] - 1] = False
+        return goes_on
 
 
 class Row(Protocol):

@@ -24,7 +24,10 @@ def checked_path(source: str | Path) -> Path:
     path = Path(source)
     try:
         if path.is_dir():
-            raise ReadError(f"{path} is a folder; give the file in it that holds the data")
+            raise ReadError(
+                f"{path} is a folder; give the file in it that holds the data, or make one log of all its files with "
+                "`grela data shard`"
+            )
         with path.open("rb") as file:
             if not file.read(1):
                 raise EmptyDataError(f"{path} is empty (0 bytes); expected a header and rows")
