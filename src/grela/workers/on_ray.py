@@ -1,5 +1,6 @@
 """Parts of a job on a Ray cluster (extra `ray`): one task a part, one core a task, begun again where a node is lost."""
 
+import logging
 import socket
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -34,7 +35,7 @@ class RayWorkers:
             raise ConfigError("Ray is not installed; install it with `pip install 'grela[ray]'`") from error
         try:
             _must_answer(self.address)
-            ray.init(address=self.address, log_to_driver=False, logging_level="warning")
+            ray.init(address=self.address, log_to_driver=False, logging_level=logging.WARNING)
         except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(
                 f"no Ray cluster at {self.address!r}: {str(error).strip().splitlines()[0].rstrip('.')}; start one with "
