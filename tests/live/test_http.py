@@ -15,6 +15,7 @@ from grela.live.guard import Guard
 from grela.live.limits import Limits
 from grela.live.page import page_files
 from grela.live.rate import Rate
+from grela.live.service import Service
 
 URL = "http://127.0.0.1:8000"
 
@@ -328,3 +329,16 @@ def test_the_document_says_every_route(ask):
     served = {route.path.replace(":id}", "}") for route in ask.app.app.router.routes}
     assert set(document["paths"]) == served - set(page_files())
     assert len(ITEMS) == 20
+
+
+def test_what_fails_in_an_endpoint_is_an_answer_and_is_logged(ask, monkeypatch, caplog):
+    async def broken(*arguments):
+        raise ZeroDivisionError("not for the client to see")
+
+    monkeypatch.setattr(Service, "find", broken)
+    answer = ask.get("/items")
+    assert answer.status_code == 500
+    assert answer.json() == {"error": "the service failed; its log says why"}
+    assert "GET items failed" in caplog.text
+    assert "not for the client to see" in caplog.text
+    assert ask.get("/health").status_code == 200

@@ -34,8 +34,8 @@ from grela.serving.stepper import Stepper, TorchStepper
 # B users, P events of all, N items
 
 HEAD_WIDTHS = (16, 32, 64)
-# Users with one event each; more are taken further at once, whose preparation costs what some fifty steps save.
-ONE_BY_ONE = 48
+# Users with one event each; more are taken further at once, which costs less from here on.
+ONE_BY_ONE = 16
 
 # `Scored` of step_scores.h.
 _SCORED = np.dtype([("hidden", np.int64), ("table", np.int64), ("places", np.int64), ("events", np.int64)])

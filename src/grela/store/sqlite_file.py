@@ -20,8 +20,8 @@ FORMAT = 1
 WAIT_SECONDS = 60.0
 
 # Settings of a connection. fullfsync is for macOS, where a sync alone leaves data in the drive; secure_delete puts
-# zeros over what is deleted; the log goes into the file every 100 pages, since a commit waits for that (20 ms for 4,000
-# pages), and keeps no more than 64 MiB when it is empty.
+# zeros over what is deleted; the log goes into the file every 100 pages, since the commit that is then waits for all of
+# them, and keeps no more than 64 MiB when it is empty.
 _SETTINGS = (
     "fullfsync = ON",
     "checkpoint_fullfsync = ON",
