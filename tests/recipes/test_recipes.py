@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from grela.configuration import Config, config_from
+from grela.configuration import Config, config_from, read_config
 from grela.errors import ConfigError
 from grela.recipes import RECIPES, recipe
 
@@ -18,6 +18,13 @@ def test_every_recipe_is_a_documented_configuration_that_can_be_written_down(nam
     assert config_from(config.to_json()) == config
     assert RECIPES[name].__doc__
     assert f"`{name}`" in PAGE.read_text(encoding="utf-8")
+
+
+def test_the_settings_that_the_page_shows_are_the_defaults(tmp_path):
+    (tmp_path / "settings.toml").write_text(
+        PAGE.read_text(encoding="utf-8").split("```toml")[1].split("```")[0]
+    )
+    assert read_config(tmp_path / "settings.toml") == Config()
 
 
 def test_an_unknown_recipe_names_those_there_are():
