@@ -1,7 +1,8 @@
 """Settings tried on validation data before a model is compared: the same number for each, chosen by Optuna.
 
 Optuna (Akiba et al., KDD 2019) with its tree-structured Parzen estimator. The first trial is of the settings that the
-model comes with, so that tuning departs from them only where validation says so.
+model comes with, so that tuning departs from them only where validation says so. The next ones change the rate alone:
+papers' rates are for hundreds of epochs, and a short budget wants higher ones.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from grela.comparison.contestants import Ours, Rival
 from grela.errors import ConfigError
 
 RATES = (3e-4, 1e-2)
+FIRST_RATES = (3e-3, 1e-2)
 DROPOUTS = (0.0, 0.5)
 Changes = Mapping[str, float]
 
@@ -33,11 +35,13 @@ def best_settings(
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
-    study.enqueue_trial(own_settings(contestant))
+    own = own_settings(contestant)
+    for rate in dict.fromkeys((own["learning_rate"], *FIRST_RATES)):
+        study.enqueue_trial(own | {"learning_rate": rate})
     for number in range(trials):
         trial = study.ask()
         changes = {"learning_rate": trial.suggest_float("learning_rate", *RATES, log=True)}
-        if "dropout" in own_settings(contestant):
+        if "dropout" in own:
             changes["dropout"] = trial.suggest_float("dropout", *DROPOUTS)
         value = valid_of(number, changes)
         state = optuna.trial.TrialState.FAIL if value is None else optuna.trial.TrialState.COMPLETE
