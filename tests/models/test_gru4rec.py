@@ -1,4 +1,4 @@
-"""GRU4Rec equals numpy's loops, and begins as PyTorch's unit does, from the given generator."""
+"""GRU4Rec equals numpy's loops, and begins by Xavier's rule, from the given generator."""
 
 from functools import partial
 
@@ -27,8 +27,14 @@ def test_products_in_bfloat16_change_little():
     assert_bfloat16_changes_little(trained_size(model()))
 
 
-def test_the_unit_begins_uniform_within_one_by_the_root_of_its_width():
-    for name, parameter in model(hidden=100).gru.named_parameters():
-        assert 0.09 < parameter.abs().max() <= 0.1, name
-        assert abs(parameter.mean()) < 5 * 0.058 / parameter.numel() ** 0.5, name
-        assert parameter.std().item() == pytest.approx(0.1 / 3**0.5, rel=0.1), name
+def test_the_unit_and_its_projection_begin_by_xaviers_rule_each_gate_by_itself():
+    made = model(width=50, hidden=100)
+    of_gates = [gate for name, p in made.gru.named_parameters() if "weight" in name for gate in p.chunk(3)]
+    assert len(of_gates) == 2 * 2 * 3
+    for weight in (*of_gates, made.out.weight):
+        bound = (6 / sum(weight.shape)) ** 0.5
+        assert 0.98 * bound < weight.abs().max() <= bound
+        assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.05)
+    biases = [p for name, p in made.named_parameters() if "bias" in name]
+    assert len(biases) == 2 * 2 + 1
+    assert all(bias.count_nonzero() == 0 for bias in biases)

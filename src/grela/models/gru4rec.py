@@ -5,7 +5,8 @@
 Input and output share one table, as the authors' improved version has it (CIKM 2018, arXiv 1706.03847, "constrained
 embedding"); W is there where the unit's width is not the table's. Their losses sample items within a batch of sessions;
 here the model learns as all others do. The unit is PyTorch's: its reset gate r acts on U h, in r * (U h + c), and the
-paper's on h, in U (r * h); the authors' own PyTorch code takes the former too.
+paper's on h, in U (r * h); the authors' own PyTorch code takes the former too. The unit and W begin by
+Xavier's rule, as there.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from grela.models.sequential import Padded, SequentialModel
-from grela.nn.init import initialise
+from grela.nn.init import XavierLinear, initialise
 from grela.ops.dropout import dropout
 
 # S histories, T time, D width
@@ -43,7 +44,7 @@ class GRU4Rec(SequentialModel):
         with torch.device("meta"):
             self.embedding = nn.Embedding(num_items + 1, config.width)
             self.gru = nn.GRU(config.width, config.hidden, config.layers, batch_first=True)
-            self.out = None if config.hidden == config.width else nn.Linear(config.hidden, config.width)
+            self.out = None if config.hidden == config.width else XavierLinear(config.hidden, config.width)
         self.to_empty(device=rng.device)
         initialise(self, rng)
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm, silu
 
 from grela.models.sequential import Padded, SequentialModel
-from grela.nn.init import WEIGHT_STD, initialise
+from grela.nn.init import WEIGHT_STD, XavierLinear, initialise
 from grela.ops.dropout import dropout
 
 # S histories, T time, D width, H heads
@@ -89,7 +89,7 @@ class _Block(nn.Module):
         self.project = nn.Linear(D, 4 * D, bias=False)  # to U, V, Q, K
         self.position_bias = nn.Parameter(torch.empty(config.positions))
         self.time_bias = nn.Parameter(torch.empty(BUCKETS)) if config.times else None
-        self.out = _Out(D, D)
+        self.out = XavierLinear(D, D)  # begins so in Meta's code too
 
     def start_from(self, rng: torch.Generator) -> None:
         for bias in self.parameters(recurse=False):
@@ -117,14 +117,6 @@ class _Positions(nn.Embedding):
 
     def start_from(self, rng: torch.Generator) -> None:
         self.weight.normal_(0, self.embedding_dim**-0.5, generator=rng)
-
-
-class _Out(nn.Linear):
-    """Begins as in Meta's code, by Xavier's rule (Glorot and Bengio, AISTATS 2010)."""
-
-    def start_from(self, rng: torch.Generator) -> None:
-        nn.init.xavier_uniform_(self.weight, generator=rng)
-        self.bias.zero_()
 
 
 def time_buckets(times: Tensor) -> Tensor:

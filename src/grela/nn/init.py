@@ -26,6 +26,14 @@ class OwnStart(Protocol):
         """Draw them."""
 
 
+class XavierLinear(nn.Linear):
+    """A linear map that begins by Xavier's rule (Glorot and Bengio, AISTATS 2010), its bias at 0."""
+
+    def start_from(self, rng: torch.Generator) -> None:
+        nn.init.xavier_uniform_(self.weight, generator=rng)
+        self.bias.zero_()
+
+
 @contextmanager
 def undrawn(device: torch.device) -> Iterator[None]:
     """Modules made in here have parameters on `device` without values yet, for `initialise` to fill.
@@ -56,8 +64,8 @@ class _Undrawn(TorchFunctionMode):
 def initialise(model: nn.Module, rng: torch.Generator) -> None:
     """Fill every parameter of `model` from `rng`, in the order of its modules.
 
-    Convolutions get the framework's default, uniform in +-1/sqrt(fan in), and so do gated recurrent units, in
-    +-1/sqrt(hidden); a module may have a way of its own.
+    Convolutions get the framework's default, uniform in +-1/sqrt(fan in), gated recurrent units Xavier's rule for each
+    gate's matrix (Glorot and Bengio, AISTATS 2010) and biases 0; a module may have a way of its own.
     Raises TypeError at a module with parameters of its own that has no rule here.
     """
     for name, module in model.named_modules():
@@ -78,9 +86,11 @@ def initialise(model: nn.Module, rng: torch.Generator) -> None:
             if module.bias is not None:
                 module.bias.uniform_(-bound, bound, generator=rng)
         elif isinstance(module, nn.GRU):
-            bound = 1 / math.sqrt(module.hidden_size)
             for parameter in module.parameters():
-                parameter.uniform_(-bound, bound, generator=rng)
+                parameter.zero_()
+                if parameter.ndim == 2:
+                    for of_gate in parameter.chunk(3):
+                        nn.init.xavier_uniform_(of_gate, generator=rng)
         elif isinstance(module, NextGap):
             module.draw(WEIGHT_STD, rng)
         elif isinstance(module, AfterNext):
