@@ -1,10 +1,8 @@
-"""Mamba4Rec equals numpy's loops, begins as Mamba does, and takes the scan that its device has."""
+"""Mamba4Rec equals numpy's loops, begins as its authors have it, and takes the scan that its device has."""
 
 import importlib.util
-import math
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
 from recurrent_cases import (
@@ -51,18 +49,13 @@ def test_products_in_bfloat16_change_little():
 
 
 @torch.no_grad()
-def test_the_scan_begins_as_mambas():
+def test_the_scan_begins_as_mambas_and_its_step_sizes_as_the_authors_of_mamba4rec_have_them():
     block = model(width=400, state=7).layers[0].mamba
     torch.testing.assert_close(block.log_A.exp(), torch.arange(1.0, 8).expand(800, 7))
     assert (block.skip == 1).all()
-    rank = 25  # width / 16
-    weight, dt = block.dt.weight, torch.nn.functional.softplus(block.dt.bias)
-    assert weight.shape == (800, rank)
-    assert 0.99 / rank**0.5 < weight.abs().max() <= 1 / rank**0.5
-    assert 1e-3 <= dt.min() < 1.1e-3
-    assert 0.09 < dt.max() <= 0.1001
-    evenly = (dt.log() - math.log(1e-3)) / math.log(100)
-    np.testing.assert_allclose(np.quantile(evenly.numpy(), [0.25, 0.5, 0.75]), [0.25, 0.5, 0.75], atol=0.05)
+    assert block.dt.weight.shape == (800, 25)  # width / 16
+    assert block.dt.weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert (block.dt.bias == 0).all()
 
 
 def test_a_cpu_has_the_scan_in_chunks():

@@ -4,8 +4,7 @@
     X = LayerNorm(Dropout(Mamba(X)))              the only layer, or LayerNorm(X + Dropout(Mamba(X))) of several
     X = LayerNorm(X + FeedForward(X));   score = X_t . Embedding[i]
 
-Step sizes begin as in Mamba. The authors' code draws the map to them anew with all others, and its bias is then 0, so
-that every step size begins at softplus(0) = .69.
+As in the authors' code, which draws the map to step sizes anew with all others, steps begin near softplus(0) = .69.
 """
 
 from collections.abc import Callable

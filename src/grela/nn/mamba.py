@@ -6,8 +6,8 @@
     y        = (selective scan of u by dt, A, B, C + D u) * SiLU(z)
     out      = y W_out
 
-Only the convolution and dt have biases. The block begins as the authors' code does: A = -(1 .. N), D = 1, dt from .001
-to .1, evenly spread in its logarithm.
+Only the convolution and dt have biases. A = -(1 .. N) and D = 1 at the start, as in the authors' code; the map
+to dt begins like all maps (`grela.nn.init`), where theirs spreads step sizes from .001 to .1.
 """
 
 import math
@@ -15,15 +15,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, silu, softplus
+from torch.nn.functional import silu, softplus
 
 from grela.ops import selective_scan
 from grela.ops.selective_scan import Scan
 from grela.ops.short_conv import short_conv, short_conv_step
 
 # S histories, T time, D width, E channels, N places of a channel's state, R rank of dt, W taps
-
-SHORTEST_DT, LONGEST_DT = 1e-3, 0.1
 
 
 class MambaState(NamedTuple):
@@ -42,7 +40,7 @@ class Mamba(nn.Module):
         self.into = nn.Linear(width, 2 * channels, bias=False)
         self.conv = nn.Conv1d(channels, channels, taps, groups=channels)
         self.select = nn.Linear(channels, self.rank + 2 * state, bias=False)
-        self.dt = _StepSize(self.rank, channels)
+        self.dt = nn.Linear(self.rank, channels)
         self.log_A = nn.Parameter(torch.empty(channels, state))
         self.skip = nn.Parameter(torch.empty(channels))
         self.out = nn.Linear(channels, width, bias=False)
@@ -86,7 +84,9 @@ class Mamba(nn.Module):
         """What the scan makes of u [..., E]: dt [..., E], A [E, N], B and C [..., N]."""
         selected = self.select(u).to(u.dtype)
         rank, B, C = selected.split((self.rank, *2 * (self.log_A.shape[1],)), -1)
-        return self.dt(rank), -self.log_A.exp(), B, C
+        with torch.autocast(rank.device.type, enabled=False):
+            dt = softplus(self.dt(rank))
+        return dt, -self.log_A.exp(), B, C
 
     def _convolved(self, u: Tensor) -> Tensor:
         one_history = torch.zeros(u.shape[:2], dtype=torch.int64, device=u.device)
@@ -96,25 +96,3 @@ class Mamba(nn.Module):
     def _kernel(self) -> tuple[Tensor, Tensor]:
         assert self.conv.bias is not None
         return self.conv.weight.squeeze(1), self.conv.bias
-
-
-class _StepSize(nn.Module):
-    """dt, [..., E] and positive, from [..., R]."""
-
-    def __init__(self, rank: int, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(channels, rank))
-        self.bias = nn.Parameter(torch.empty(channels))
-
-    def start_from(self, rng: torch.Generator) -> None:
-        bound = self.weight.shape[1] ** -0.5
-        with torch.no_grad():
-            self.weight.uniform_(-bound, bound, generator=rng)
-            log_dt = torch.empty_like(self.bias)
-            dt = log_dt.uniform_(math.log(SHORTEST_DT), math.log(LONGEST_DT), generator=rng).exp()
-            # The inverse of softplus, log(e^dt - 1), where dt is small.
-            self.bias.copy_(dt + (-torch.expm1(-dt)).log())
-
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            return softplus(linear(x, self.weight, self.bias))
