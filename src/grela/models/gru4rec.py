@@ -5,8 +5,8 @@
 Input and output share one table, as the authors' improved version has it (CIKM 2018, arXiv 1706.03847, "constrained
 embedding"); W is there where the unit's width is not the table's. Their losses sample items within a batch of sessions;
 here the model learns as all others do. The unit is PyTorch's: its reset gate r acts on U h, in r * (U h + c), and the
-paper's on h, in U (r * h); the authors' own PyTorch code takes the former too. The unit and W begin by
-Xavier's rule, as there.
+paper's on h, in U (r * h); the authors' own PyTorch code takes the former too, and begins the
+unit and W by Xavier's rule, as here.
 """
 
 from dataclasses import dataclass
