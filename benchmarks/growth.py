@@ -4,7 +4,7 @@ A curve is what one model's one quantity was at each length, in each repeat.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 from typing import Any
 
@@ -35,15 +35,19 @@ class Quantity:
     def by_position(self) -> bool:
         return self.what == "pass"
 
+    @property
+    def timed(self) -> bool:
+        """Whether it is a time, which changes with what else the machine does."""
+        return self.key.endswith("seconds")
+
     def __str__(self) -> str:
         return f"{WHATS[self.what]}, {self.name}"
 
 
 @dataclass(frozen=True)
 class Steadiness:
-    """A cost per event relative to that at the length `base`: the lowest and the highest, and at which lengths."""
+    """A cost per event relative to that at `FROM`: the lowest and the highest of longer lengths, and at which."""
 
-    base: int
     low: float
     low_at: int
     high: float
@@ -87,15 +91,13 @@ def exponent(curve: Curve) -> Spread | None:
     return spread(fits) if fits else None
 
 
-def steadiness(curve: Curve) -> Steadiness | None:
-    """Of medians of a cost per event from `FROM` up; None below two lengths."""
-    medians = {n: spread(v).median for n, v in sorted(curve.items()) if n >= FROM and v}
-    if len(medians) < 2:
+def steadiness(ratios: Curve) -> Steadiness | None:
+    """Of medians of what a cost per event is, relative to that at `FROM`; None where no length is longer."""
+    medians = {n: spread(v).median for n, v in sorted(ratios.items()) if n > FROM and v}
+    if not medians:
         return None
-    base = min(medians)
-    ratios = {n: value / medians[base] for n, value in medians.items()}
-    low, high = min(ratios, key=ratios.__getitem__), max(ratios, key=ratios.__getitem__)
-    return Steadiness(base, ratios[low], low, ratios[high], high)
+    low, high = min(medians, key=medians.__getitem__), max(medians, key=medians.__getitem__)
+    return Steadiness(medians[low], low, medians[high], high)
 
 
 def curve_of(records: Sequence[Mapping[str, Any]], model: str, device: str, quantity: Quantity) -> Curve:
@@ -115,6 +117,17 @@ def by_event(curve: Curve, quantity: Quantity) -> Curve:
     if not quantity.by_position:
         return curve
     return {length: [value / length for value in values] for length, values in curve.items()}
+
+
+def relative(records: Sequence[Mapping[str, Any]], model: str, device: str, quantity: Quantity) -> Curve:
+    """What an event costs, by what it costs at `FROM`: times as measured by turns, memory by the median there."""
+    if quantity.timed:
+        return curve_of(records, model, device, replace(quantity, key="growth"))
+    curve = by_event(curve_of(records, model, device, quantity), quantity)
+    if FROM not in curve:
+        return {}
+    base = spread(curve[FROM]).median
+    return {length: [value / base for value in values] for length, values in curve.items()}
 
 
 def tables(saved: Mapping[str, Any]) -> str:
@@ -164,22 +177,23 @@ def verdicts(saved: Mapping[str, Any]) -> list[dict[str, Any]]:
             if not model.startswith("RecGRELA"):
                 continue
             for quantity in quantities(device):
-                curve = by_event(curve_of(saved["records"], model, device, quantity), quantity)
-                found.append(_verdict(model, device, quantity, curve))
+                ratios = relative(saved["records"], model, device, quantity)
+                found.append(_verdict(model, device, quantity, ratios))
     return found
 
 
-def _verdict(model: str, device: str, quantity: Quantity, curve: Curve) -> dict[str, Any]:
-    steady = steadiness(curve)
+def _verdict(model: str, device: str, quantity: Quantity, ratios: Curve) -> dict[str, Any]:
+    steady = steadiness(ratios)
     named = {"model": model, "device": device, "quantity": str(quantity)}
     if steady is None:
-        why = f"fewer than two lengths from {FROM:,} up were measured"
+        why = f"it was not measured at {FROM:,} and above"
         return named | {"within": None, "words": f"{device}, {model}, {quantity}: not judged: {why}"}
-    noise = max(max(values) / min(values) for length, values in curve.items() if length >= FROM) - 1
+    longer = {length: values for length, values in ratios.items() if length > FROM and values}
+    noise = max(max(values) / min(values) for values in longer.values()) - 1
     words = (
         f"{device}, {model}, {quantity}: {'yes' if steady.within else 'NO'}, {steady.low - 1:+.1%} (at "
-        f"{steady.low_at:,}) to {steady.high - 1:+.1%} (at {steady.high_at:,}) of that at {steady.base:,}, "
-        f"measured up to {max(curve):,}; repeats of one length differ by up to {noise:.1%}"
+        f"{steady.low_at:,}) to {steady.high - 1:+.1%} (at {steady.high_at:,}) of that at {FROM:,}, "
+        f"measured up to {max(longer):,}; repeats of one length differ by up to {noise:.1%}"
     )
     return named | {"within": steady.within, "low": steady.low, "high": steady.high, "words": words}
 

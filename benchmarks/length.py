@@ -9,7 +9,8 @@ step after so many events. All models are stacks of equal blocks, width 64, that
 bfloat16.
 
 Every figure comes from a process of its own, so that its peak of memory is its own. Models take their turn at each
-length, in turned order every other repeat. Where a call takes longer than `--most-seconds` (of processor time on the
+length, in turned order every other repeat. Whether a cost stays put is judged by times that each process takes by turns
+with those at 1,024, and by bytes. Where a call takes longer than `--most-seconds` (of processor time on the
 CPU), or fails, the model's longer lengths are left out, and the table says so. Exponents are least squares of log cost
 by log length from 1,024 up, one fit a repeat. After each repeat what is known so far is written.
 """
@@ -30,7 +31,7 @@ import torch
 from bodies import BODIES, ON
 from commits import working_tree
 from comparison import spread
-from growth import WHATS, by_event, curve_of, disturbance, exponent, quantities, tables, verdicts
+from growth import FROM, WHATS, by_event, curve_of, disturbance, exponent, quantities, tables, verdicts
 from processes import CaseError
 from train import SavedRunError, must_be_writable, positive, processor, whole
 from turns import PATIENCE, Measurements, Run, in_a_process, schedule
@@ -48,6 +49,7 @@ def measured(
     """What is known after each repeat, as it is saved."""
     known, start = Measurements(asked.most_seconds), facts(asked, models)
     shape = {name: start["settings"][name] for name in ("width", "heads", "layers", "threads", "seconds")}
+    shape["base"] = FROM
     shape["most_seconds"] = math.ceil(PATIENCE * asked.most_seconds) + 60
     for repeat in range(asked.repeats):
         for case in schedule(models, asked.lengths, shape, repeat):

@@ -10,7 +10,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,12 +34,14 @@ Call = Callable[[], object]
 class LengthCase:
     """What one process measures: "pass" is forward and backward over `length` positions, "step" one event after them.
 
-    It repeats its call for `seconds`, and once at least. After `most_seconds` of processor time it is ended.
+    It repeats its call for `seconds`, and once at least; where `length` is above `base`, by turns with calls of that
+    length: what disturbs the machine disturbs both alike. After `most_seconds` of processor time it is ended.
     """
 
     model: str
     what: str
     length: int
+    base: int
     device: str
     width: int
     heads: int
@@ -58,14 +60,17 @@ def measure(case: LengthCase) -> dict[str, Any]:
 
     `peak_bytes` is None where memory is not counted; with "step" it holds the state, `state_bytes`, too.
     `first_seconds` is the first call's by the case's `clock`, `others` what other processes took of all cores.
+    `growth` is what an event costs by that clock, divided by what it costs at the case's `base`; None where the
+    length is not above that.
     """
     keep_freed_memory()
     torch.set_num_threads(case.threads)
     device = torch.device(case.device)
     rng = torch.Generator(device).manual_seed(0)
     body = BODIES[case.model](Size(case.width, case.heads, case.layers), rng)
-    prepare = whole_pass if case.what == "pass" else one_step
-    calls = 1 if case.what == "pass" else STEPS
+    prepare, once = (whole_pass, 1) if case.what == "pass" else (one_step, STEPS)
+    again = case.length // case.base if case.what == "pass" else 1  # calls of the base in one turn
+    longer = case.length > case.base
     # Training forms products in bfloat16 on CUDA, and there the fused kernels of softmax attention ask for it.
     narrow = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
     with narrow, torch.inference_mode() if case.what == "step" else nullcontext():
@@ -75,17 +80,25 @@ def measure(case: LengthCase) -> dict[str, Any]:
         with added_memory(device) as peak:
             call, state = prepare(body, case.length, case.width, rng)
             first = timed(call, device)
+        calls = [call]
+        if longer:
+            calls.append(repeating(prepare(body, case.base, case.width, rng)[0], again))
+            timed(calls[1], device)
         start, others = time.perf_counter(), seconds_of_others()
-        times = list(repeated(call, case.seconds, device))
+        turns = list(repeated(calls, case.seconds, device))
+        busy = share(others, seconds_of_others(), time.perf_counter() - start)
+    found = [usual([turn[number] for turn in turns]) for number in range(len(calls))]
+    at = clock(case.device)
+    shorter = again * case.base / case.length if case.what == "pass" else 1  # events of the two turns
     return {
-        # Under the limit set below, Linux counts a process's time in ticks of some ms, to which it rounds single calls.
-        "cpu_seconds": statistics.fmean(cpu for cpu, _ in times) / calls,
-        "wall_seconds": statistics.median(wall for _, wall in times) / calls,
-        "first_seconds": first[clock(case.device)] / calls,
-        "timings": len(times),
+        "cpu_seconds": found[0][0] / once,
+        "wall_seconds": found[0][1] / once,
+        "first_seconds": first[at] / once,
+        "growth": shorter * found[0][at] / found[1][at] if longer else None,
+        "timings": len(turns),
         "peak_bytes": peak[0] if peak else None,
         "state_bytes": sum(part.nbytes for part in tensors(state)),
-        "others": share(others, seconds_of_others(), time.perf_counter() - start),
+        "others": busy,
         "form": body.form,
     }
 
@@ -119,13 +132,33 @@ def one_step(body: Body, length: int, width: int, rng: torch.Generator) -> tuple
     return call, state
 
 
-def repeated(call: Call, seconds: float, device: torch.device) -> Iterator[tuple[float, float]]:
-    """Times of as many calls as fit."""
+def repeating(call: Call, times: int) -> Call:
+    """So many calls as one."""
+
+    def calls() -> None:
+        for _ in range(times):
+            call()
+
+    return calls
+
+
+def repeated(
+    calls: Sequence[Call], seconds: float, device: torch.device
+) -> Iterator[list[tuple[float, float]]]:
+    """Times of all calls by turns, as many turns as fit into so many seconds of each."""
     start = time.perf_counter()
     for number in range(MOST):
-        if number >= FEWEST and time.perf_counter() - start > seconds:
+        if number >= FEWEST and time.perf_counter() - start > seconds * len(calls):
             return
-        yield timed(call, device)
+        yield [timed(call, device) for call in calls]
+
+
+def usual(times: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The mean of processor times and the median of the clock's.
+
+    Under the limit set below, Linux counts a process's time in ticks of some ms, to which it rounds single calls.
+    """
+    return statistics.fmean(cpu for cpu, _ in times), statistics.median(wall for _, wall in times)
 
 
 def timed(call: Call, device: torch.device) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 import pytest
 from comparison import Spread
-from growth import exponent, quantities, slope, steadiness, verdicts
+from growth import exponent, quantities, relative, slope, steadiness, verdicts
 
 LENGTHS = (128, 1_024, 2_048, 4_096)
 
@@ -38,35 +38,49 @@ def test_fewer_than_two_long_lengths_tell_no_exponent_and_no_verdict(curve):
 @pytest.mark.parametrize(
     ("last", "within"), [(1.0, True), (1.0999, True), (1.1001, False), (0.9001, True), (0.8999, False)]
 )
-def test_a_cost_is_steady_within_a_tenth_of_that_at_the_first_long_length(last, within):
-    found = steadiness({128: [50.0], 1_024: [1.0], 2_048: [1.0], 4_096: [last]})
+def test_a_cost_is_steady_within_a_tenth_of_that_at_1024(last, within):
+    found = steadiness({128: [50.0], 2_048: [1.0], 4_096: [last]})
     assert found is not None
     assert found.within == within
-    assert found.base == 1_024
 
 
 def test_steadiness_is_of_medians_and_says_where():
-    found = steadiness({1_024: [1.0, 2.0, 90.0], 2_048: [1.0, 1.5, 1.6], 4_096: [3.0]})
+    found = steadiness({2_048: [0.5, 0.75, 90.0], 4_096: [1.5]})
     assert found is not None
     assert (found.low, found.low_at, found.high, found.high_at) == (0.75, 2_048, 1.5, 4_096)
 
 
 def record(model: str, what: str, length: int, **figures: float) -> dict:
     case = {"model": model, "what": what, "length": length, "device": "cpu"}
-    run = {"cpu_seconds": 1e-3, "wall_seconds": 1e-3, "peak_bytes": None, "state_bytes": 20, "others": None}
+    run = {"cpu_seconds": 1e-3, "growth": None, "peak_bytes": None, "state_bytes": 20, "others": None}
     return {"case": case, "repeats": [run | figures]}
 
 
 def test_verdicts_are_of_costs_per_event_and_of_what_was_counted():
     records = [
-        record("RecGRELA, PyTorch", what, n, cpu_seconds=1e-6 * n if what == "pass" else 1e-6 * n**0.2)
-        for what in ("pass", "step")
+        record("RecGRELA, PyTorch", what, n, growth=growth if n > 1_024 else None)
+        for what, growth in (("pass", 0.95), ("step", 1.32))
         for n in LENGTHS
     ]
     saved = {"devices": ["cpu"], "models": {"cpu": ["RecGRELA, PyTorch", "GRU"]}, "records": records}
     found = verdicts(saved)
     assert [one["quantity"] for one in found] == [str(quantity) for quantity in quantities("cpu")]
     assert [one["within"] for one in found] == [True, None, False, True]
-    assert "yes, +0.0%" in found[0]["words"]
-    assert "not judged: fewer than two lengths" in found[1]["words"]
-    assert "NO, +0.0% (at 1,024) to +32.0% (at 4,096)" in found[2]["words"]
+    assert (
+        "yes, -5.0% (at 2,048) to -5.0% (at 2,048) of that at 1,024, measured up to 4,096"
+        in found[0]["words"]
+    )
+    assert "not judged: it was not measured at 1,024 and above" in found[1]["words"]
+    assert "NO, +32.0% (at 2,048)" in found[2]["words"]
+
+
+def test_memory_of_a_position_is_compared_with_the_median_at_1024():
+    records = [
+        record("RecGRELA, PyTorch", "pass", n, peak_bytes=100 * n + 20 * (n > 2_048) * n) for n in LENGTHS
+    ]
+    records[1]["repeats"] *= 3
+    records[1]["repeats"][0] = records[1]["repeats"][0] | {"peak_bytes": 1}
+    memory = quantities("cpu")[1]
+    found = relative(records, "RecGRELA, PyTorch", "cpu", memory)
+    assert (found[2_048], found[4_096]) == ([1.0], [pytest.approx(1.2)])
+    assert relative(records[:1], "RecGRELA, PyTorch", "cpu", memory) == {}

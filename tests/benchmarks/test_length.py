@@ -2,10 +2,13 @@
 
 import json
 import sys
+import time
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 import torch
+from bodies import BODIES
 from length import main
 from length_case import LengthCase, added_memory, measure
 from processes import CaseError, answer
@@ -32,6 +35,7 @@ class MadeUp:
             "cpu_seconds": seconds,
             "wall_seconds": 1.1 * seconds,
             "first_seconds": 2 * seconds,
+            "growth": 1.0 if case.length > case.base else None,
             "peak_bytes": int(1e6 * times),
             "state_bytes": 4_096,
             "others": 0.0,
@@ -160,11 +164,46 @@ def test_added_memory_is_the_peak_and_not_what_is_left():
 def test_a_step_is_measured_in_this_process_as_well():
     threads = torch.get_num_threads()
     case = LengthCase(
-        "GRU", "step", 9, "cpu", width=8, heads=2, layers=1, threads=1, seconds=0.001, most_seconds=60
+        "GRU", "step", 9, 9, "cpu", width=8, heads=2, layers=1, threads=1, seconds=0.001, most_seconds=60
     )
     try:
-        found = measure(case)
+        found, longer = measure(case), measure(replace(case, length=10))
     finally:
         torch.set_num_threads(threads)
     assert 0 < found["cpu_seconds"] < 0.1
     assert found["state_bytes"] == 8 * 4
+    assert found["growth"] is None
+    assert 0.01 < longer["growth"] < 100
+
+
+class Slow:
+    """A body whose pass takes longer by a power of its length; it has no state and no weights."""
+
+    form = "made up"
+
+    def __init__(self, power: float) -> None:
+        self.power = power
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        end = time.process_time() + 2e-5 * x.shape[1] ** self.power
+        while time.process_time() < end:
+            pass
+        return x * 1
+
+    def weights(self) -> list[torch.Tensor]:
+        return []
+
+
+@pytest.mark.parametrize(("power", "growth"), [(1.0, 1.0), (1.5, 2.0)])
+def test_growth_is_of_what_a_position_costs(monkeypatch, power, growth):
+    monkeypatch.setitem(BODIES, "slow", lambda size, rng: Slow(power))
+    case = LengthCase(
+        "slow", "pass", 400, 100, "cpu", width=1, heads=1, layers=1, threads=1, seconds=0.1, most_seconds=60
+    )
+    threads = torch.get_num_threads()
+    try:
+        found = measure(case)
+    finally:
+        torch.set_num_threads(threads)
+    # What a call costs besides, four times in the shorter's turn, and the clock's grain.
+    assert found["growth"] == pytest.approx(growth, rel=0.25)

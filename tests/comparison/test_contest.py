@@ -84,6 +84,12 @@ def test_costs_are_recorded(done):
         assert bool(run["settings"]) == trained
 
 
+@pytest.mark.parametrize("run", ["sasrec-0", "recgrela-1", "popularity-0"])
+def test_a_run_without_trouble_leaves_an_empty_log(done, run):
+    out, _, _ = done
+    assert (out / "runs" / run / "log.txt").read_text() == ""
+
+
 def test_json_and_csv_hold_the_table(done):
     out, found, _ = done
     assert json.loads((out / "comparison.json").read_text()) == json.loads(json.dumps(found))

@@ -109,7 +109,7 @@ def _checked(table: pa.Table, path: Path, num_items: int) -> UserRows:
     if not np.array_equal(np.diff(starts), np.diff(times_starts)):
         raise ValueError(f"items and times of {path.name} differ in length")
     flat, at = lists.flatten(), times.flatten()
-    dense = flat.to_numpy(zero_copy_only=False)
+    dense = flat.to_numpy(zero_copy_only=False, writable=True)  # torch warns of what it could not write to
     if flat.null_count or (len(dense) and not 1 <= dense.min() <= dense.max() <= num_items):
         raise ValueError(f"{path.name} has items that are not among the {num_items} of the catalogue")
     return UserRows(
