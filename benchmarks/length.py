@@ -47,7 +47,7 @@ def measured(
     asked: argparse.Namespace, models: Mapping[str, Sequence[str]], run: Run
 ) -> Iterator[dict[str, Any]]:
     """What is known after each repeat, as it is saved."""
-    known, start = Measurements(asked.most_seconds), facts(asked, models)
+    known, start = Measurements(asked.most_seconds, max(asked.lengths)), facts(asked, models)
     shape = {name: start["settings"][name] for name in ("width", "heads", "layers", "threads", "seconds")}
     shape["base"] = FROM
     shape["most_seconds"] = math.ceil(PATIENCE * asked.most_seconds) + 60

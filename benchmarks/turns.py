@@ -19,8 +19,8 @@ Run = Callable[[LengthCase], Mapping[str, Any]]
 class Measurements:
     """What was found so far: repeats of each case, and from which length on a model is left out, and why."""
 
-    def __init__(self, most_seconds: float) -> None:
-        self.most_seconds = most_seconds
+    def __init__(self, most_seconds: float, longest: int) -> None:
+        self.most_seconds, self.longest = most_seconds, longest
         self.repeats: dict[LengthCase, list[Mapping[str, Any]]] = {}
         self.left_out: dict[tuple[str, str, str], tuple[int, str]] = {}
 
@@ -39,7 +39,7 @@ class Measurements:
         # A first call makes what is made once; a later one may have been disturbed.
         usual = found["cpu_seconds"] if case.device == "cpu" else found["wall_seconds"]
         took = min(usual, found["first_seconds"])
-        if took > self.most_seconds:
+        if took > self.most_seconds and case.length < self.longest:
             why = f"a call took {took:,.3g} s there, more than {self.most_seconds:g}"
             self.left_out[_series(case)] = (case.length + 1, f"longer than {case.length:,}: {why}")
         memory = "" if found["peak_bytes"] is None else f", {found['peak_bytes'] / 1e6:,.1f} MB"

@@ -91,6 +91,15 @@ def test_beyond_the_cap_a_models_longer_lengths_are_left_out_and_the_others_go_o
     assert "| 8,192 | 9.766 | – | 9.766 |" in printed
 
 
+def test_slow_at_the_longest_length_leaves_nothing_out(tmp_path):
+    report = tmp_path / "length.json"
+    options = ["--lengths", "1024", "2048", "--most-seconds", "3", "--repeats", "2", "--json", str(report)]
+    assert main(arguments(*options), run=MadeUp()) == 0
+    saved = json.loads(report.read_text())
+    assert saved["left_out"] == []
+    assert max(found["wall_seconds"] for record in saved["records"] for found in record["repeats"]) > 3
+
+
 def test_a_process_that_fails_is_said_and_its_lengths_from_there_are_left_out(tmp_path, capsys):
     run = MadeUp(fails_from=4_096)
     assert main(arguments("--repeats", "2"), run=run) == 0
