@@ -258,7 +258,14 @@ def test_an_epoch_without_validation_leaves_a_point_out() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.00031, "0.00031 s"), (9.4, "9.4 s"), (59.7, "1 min 0 s"), (185, "3 min 5 s"), (7_384, "2 h 3 min")],
+    [
+        (0.00031, "0.00031 s"),
+        (9.4, "9.4 s"),
+        (59.7, "1 min"),
+        (185, "3 min 5 s"),
+        (7_384, "2 h 3 min"),
+        (7_210, "2 h"),
+    ],
 )
 def test_durations_are_said_in_the_unit_that_fits(seconds: float, words: str) -> None:
     assert duration(seconds) == words

@@ -74,16 +74,15 @@ def significant(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """As "0.37 s", "45 s", "3 min 5 s" or "2 h 7 min"."""
+    """As "0.37 s", "45 s", "3 min 5 s", "20 min" or "2 h 7 min"."""
     if not isfinite(seconds):
         return MISSING
     whole = round(seconds)
     if whole < 10:
         return f"{significant(seconds)} s"
-    hours, minutes = whole // 3600, whole // 60 % 60
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    parts = [(hours, "h"), (minutes, "min")] if hours else [(minutes, "min"), (rest, "s")]
+    return " ".join(f"{number} {unit}" for number, unit in parts if number)
 
 
 def spread(values: Sequence[int]) -> str:
