@@ -15,6 +15,7 @@ from grela.evaluation.evaluation import Evaluation
 from grela.reporting.build import report_data
 from grela.reporting.model_card import model_card
 from grela.reporting.report import write_report
+from grela.reporting.text import duration
 from grela.run_folder import RunFacts
 from grela.serving.lists import recommend
 from grela.serving.ranking import Candidates, TopList
@@ -55,7 +56,7 @@ def write_results(
     report = report_data(
         title=f"RecGRELA on {name}",
         command=facts.command,
-        duration=_duration(sum(epoch["seconds"] for epoch in epochs)) + " of training",
+        duration=duration(sum(epoch["seconds"] for epoch in epochs)) + " of training",
         model=model,
         split=split,
         titles=titles,
@@ -97,8 +98,3 @@ def evaluation_json(
         "split": split,
         "fingerprint": fingerprint,
     }
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
