@@ -285,6 +285,8 @@ def test_numbers_keep_what_matters() -> None:
 
 def test_names_in_a_sentence_are_listed_and_isolated() -> None:
     assert [listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
-    assert name("recgrela:rotation-per-head") == "\u2068recgrela:rot…on-per-head\u2069"
+    assert name("recgrela:without-local-branch") == "\u2068…:without-local-branch\u2069"
+    assert name("recgrela:" + "a" * 12 + "b" * 13) == "\u2068…:" + "a" * 10 + "…" + "b" * 11 + "\u2069"
+    assert name("a" * 12 + "b" * 13) == "\u2068" + "a" * 12 + "…" + "b" * 11 + "\u2069"
     assert [name("a" * 24), name(" ")] == ["a" * 24, "(no title)"]
     assert name("שלום") == "\u2068שלום\u2069"

@@ -125,8 +125,15 @@ def clip(title: str, most: int = LONGEST_TITLE) -> str:
 
 
 def name(words: str, most: int = LONGEST_NAME) -> str:
-    """A model's name within a sentence or a picture: clipped in its middle, isolated where its direction may differ."""
+    """A model's name within a sentence or a picture.
+
+    A name too long loses the model before its recipe ("…:without-local-branch"), and then its middle. It is isolated
+    where its direction may differ.
+    """
     words = clip(words, len(words))
+    if len(words) > most:
+        _, colon, recipe = words.partition(":")
+        words = f"…:{recipe}" if colon else words
     if len(words) > most:
         words = f"{words[: most // 2]}…{words[most // 2 + 1 - most :]}"
     return words if words.isascii() else f"\u2068{words}\u2069"
