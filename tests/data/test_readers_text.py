@@ -79,7 +79,7 @@ def test_a_broken_line_is_named(body: str, message: str, tmp_path: Path) -> None
         ((HEAD + "a,x,1,n\n").encode("utf-16"), "is UTF-16, expected UTF-8"),
         ((HEAD + "a,x,1,n\n").encode("utf-16-le"), "line 1: a NUL byte"),
         (HEAD.encode() + b"a,x,1,n\n\xef\xbb\xbfb,x,2,n\n", "line 3: a byte order mark inside the file"),
-        (gzip.compress(HEAD.encode()), "looks like gzip data; name it .gz"),
+        (gzip.compress(HEAD.encode(), mtime=0), "looks like gzip data; name it .gz"),
         (b"PK\x03\x04....", "looks like a zip archive"),
         (b"\n" + HEAD.encode() + b"a,x,1,n\n", "line 1: blank, expected a header"),
         (b'user,item,"time\n1,2,3\n', "line 1: the header cannot be split"),
@@ -95,7 +95,7 @@ def test_what_is_not_clean_text_is_named(content: bytes, message: str, tmp_path:
     [
         ("a.csv", b"", "is empty"),
         ("a.csv", b"\n\r\n\n", "nothing but blank lines"),
-        ("a.csv.gz", gzip.compress(b""), "nothing but blank lines"),
+        ("a.csv.gz", gzip.compress(b"", mtime=0), "nothing but blank lines"),
         ("a.csv", HEAD.encode(), "has a header but no rows"),
         ("a.inter", as_inter([]), "has a header but no rows"),
         ("a.jsonl", b"\n", "nothing but blank lines"),
