@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,14 @@ def test_ablations_are_shown_as_differences_to_the_default(grela, log, tmp_path)
         ("compare", ["--epochs", "2", "--seconds", "3"], 1, "expected one of the two"),
         ("compare", ["--seconds", "nan"], 1, "seconds is nan"),
         ("compare", ["--seeds", "0"], 2, "--seeds"),
+        ("compare", ["--device", "tpu"], 2, "--device"),
+        pytest.param(
+            "ablate",
+            ["--device", "cuda"],
+            1,
+            "this machine has no CUDA device",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here"),
+        ),
         ("compare", ["--trials", "-1"], 2, "--trials"),
         ("compare", ["--valid-from", "200"], 1, "needs both valid_from and test_from"),
         ("ablate", ["--only", "without-cake"], 1, "no recipe 'without-cake'"),

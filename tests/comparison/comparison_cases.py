@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from grela.comparison.budget import Budget
 from grela.comparison.contest import Run, compare
@@ -43,7 +44,7 @@ class Memory:
 
 
 def compared(
-    out: Path, models: list[str], *, seeds=(0,), log=None, budget=None, watcher=None
+    out: Path, models: list[str], *, seeds=(0,), log=None, budget=None, watcher=None, device="cpu"
 ) -> dict[str, Any]:
     return compare(
         read_events(small_log() if log is None else log),
@@ -52,5 +53,6 @@ def compared(
         budget=budget or Budget(epochs=1),
         out=out,
         threads=1,
+        device=torch.device(device),
         watcher=watcher or Memory(),
     )

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from comparison_cases import Memory, compared, small_log
 
 from grela.comparison import contest
@@ -82,6 +83,23 @@ def test_costs_are_recorded(done):
         assert ("parameters" in run) == trained
         assert run["source"] == CONTESTANTS[run["model"]].source
         assert bool(run["settings"]) == trained
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_on_cuda_models_learn_the_same_and_memory_is_the_devices(tmp_path):
+    on_cpu, on_cuda = (
+        compared(tmp_path / device, MODELS, budget=Budget(epochs=8), device=device)
+        for device in ("cpu", "cuda")
+    )
+    assert not on_cuda["failed"]
+    values = [{m["model"]: m["filtered"]["ndcg@10"]["mean"] for m in f["models"]} for f in (on_cpu, on_cuda)]
+    assert values[0]["popularity"] == values[1]["popularity"]
+    for name in ("sasrec", "recgrela"):
+        assert values[1][name] == pytest.approx(values[0][name], abs=0.1)
+        assert values[1][name] > values[1]["popularity"] + 0.1
+    peaks = {run["model"]: run["peak_bytes"] for run in on_cuda["runs"]}
+    assert peaks["sasrec"] < 100_000_000 < peaks["popularity"]
+    assert {run["environment"]["device"] for run in on_cuda["runs"]} == {torch.cuda.get_device_name()}
 
 
 @pytest.mark.parametrize("run", ["sasrec-0", "recgrela-1", "popularity-0"])

@@ -15,9 +15,12 @@ from grela.data.events import read_events
 from grela.data.preparation import Preparation, prepare
 from grela.data.splitting import leave_one_out
 from grela.errors import ConfigError
+from grela.training.listener import Silence
+from grela.training.loop import Training
 from grela.training.rows_of_windows import windows_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "compare.md"
+CPU = torch.device("cpu")
 LIBRARIES = {"implicit-als": "implicit", "lenskit-knn": "lenskit"}
 
 
@@ -34,7 +37,7 @@ def test_every_name_has_a_source_and_is_on_the_page(name):
 
 @pytest.mark.parametrize("name", [name for name, one in CONTESTANTS.items() if isinstance(one, Rival)])
 def test_a_rival_in_its_own_size_learns_from_the_split(name, split):
-    task = trainable(contestant(name), split, seed=3)
+    task = trainable(contestant(name), split, 3, CPU)
     model, again = task.make(), task.make()
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
     row = next(task.plan.epoch(0)).rows[0]
@@ -47,6 +50,31 @@ def test_a_rival_in_its_own_size_learns_from_the_split(name, split):
     assert found.shape == (len(cases), split.histories.num_items)
     assert np.isfinite(found).all()
     assert own_settings(contestant(name))["learning_rate"] == task.training.learning_rate
+
+
+TRAINED = [name for name, one in CONTESTANTS.items() if not isinstance(one, Floor)]
+
+
+@pytest.mark.parametrize("name", [*TRAINED, "recgrela:bidirectional", "recgrela:without-gate"])
+def test_a_step_is_adamws_by_its_definition(name, split, device):
+    """One number after the other, as the indices of parameter and gradient say, however these lie in memory."""
+    task = trainable(contestant(name), split, 3, device)
+    step = next(task.plan.epoch(0))
+
+    def training() -> Training:
+        return Training(task.make(), task.plan, task.training, folder=None, validate=None, listener=Silence())
+
+    ours, plain = training(), training()
+    for optimiser in plain.optimisers:
+        for group in optimiser.param_groups:
+            group |= {"fused": False, "foreach": False}
+    for each in (ours, plain):
+        each.one_step(step)
+        each.one_step(step)
+    for (at, found), expected in zip(ours.model.named_parameters(), plain.model.parameters(), strict=True):
+        torch.testing.assert_close(
+            found, expected, rtol=1e-4, atol=1e-6, msg=lambda words, at=at: f"{at}: {words}"
+        )
 
 
 @pytest.mark.parametrize("name", [name for name, one in CONTESTANTS.items() if isinstance(one, Floor)])

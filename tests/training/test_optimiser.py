@@ -9,7 +9,13 @@ from training_cases import ITEMS
 from grela.errors import CheckpointError
 from grela.models.recgrela import RecGRELA, RecGRELAConfig
 from grela.training.config import TrainingConfig
-from grela.training.optimiser import learning_rate, optimiser_tensors, optimisers, restore_optimisers
+from grela.training.optimiser import (
+    give_gradients,
+    learning_rate,
+    optimiser_tensors,
+    optimisers,
+    restore_optimisers,
+)
 
 
 def test_the_rate_rises_linearly_peaks_and_falls_to_nearly_zero():
@@ -64,6 +70,26 @@ def test_a_restored_optimiser_takes_the_identical_next_step():
         take_step(other, restored, seed)
     for a, b in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_gradient_may_lie_otherwise_in_memory_than_its_parameter():
+    """The fused optimiser reads both as they lie: given the transposed one as it is, it mixes numbers up."""
+    drawn = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+
+    def stepped(give) -> torch.Tensor:
+        parameter = torch.nn.Parameter(torch.zeros(4, 3))
+        give([parameter], [drawn.T.contiguous().T])
+        torch.optim.AdamW([parameter], lr=0.1, fused=True).step()
+        return parameter.detach()
+
+    expected = -0.1 * drawn.sign()  # the first step of Adam
+    torch.testing.assert_close(stepped(give_gradients), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_gradient_that_lies_as_its_parameter_does_is_not_copied():
+    parameter, gradient = torch.nn.Parameter(torch.zeros(4, 3)), torch.ones(4, 3)
+    give_gradients([parameter], [gradient])
+    assert parameter.grad is gradient
 
 
 def test_only_matrices_decay():

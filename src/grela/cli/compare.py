@@ -63,6 +63,13 @@ def contest_options(command: Command) -> Command:
             ),
             click.option("--test-from", help="Temporal split: the test starts here."),
             click.option(
+                "--device",
+                type=click.Choice(["auto", "cpu", "cuda"]),
+                default="auto",
+                show_default=True,
+                help="What the models are trained and measured on.",
+            ),
+            click.option(
                 "--threads", type=click.IntRange(min=1), help="Threads of the processor to use [all]."
             ),
         )
@@ -100,9 +107,11 @@ def held(events: str, models: list[str], out: Path, options: dict[str, Any]) -> 
 
     from grela.comparison.budget import Budget
     from grela.comparison.contest import compare as run
+    from grela.fitting import pick_device
 
     given = {name: options[name] for name in ("epochs", "seconds") if options[name] is not None}
     budget = Budget(**(given or {"epochs": 24}), trials=options["trials"])
+    device = pick_device(options["device"])
     columns = {name: options[name] for name in ("user", "item", "time", "format")}
     log, _ = open_events(events, titles=None, **columns)
     console = Console(stderr=True)
@@ -114,6 +123,7 @@ def held(events: str, models: list[str], out: Path, options: dict[str, Any]) -> 
             budget=budget,
             out=out,
             threads=options["threads"] or torch.get_num_threads(),
+            device=device,
             watcher=Shown(live, quiet=not console.is_terminal),
             config=_config(options),
         )

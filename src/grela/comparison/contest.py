@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from grela.comparison.budget import Budget
 from grela.comparison.contestants import CONTESTANTS, Floor, contestant
 from grela.comparison.folder import (
@@ -70,14 +72,16 @@ def compare(
     budget: Budget,
     out: Path,
     threads: int,
+    device: torch.device,
     watcher: Watcher,
     config: Config | None = None,
 ) -> dict[str, Any]:
     """Measure every model with every seed on one split, in the folder `out`; returns what comparison.json holds.
 
-    What is measured already is not measured again: the same call goes on after an interruption, and more models or
-    seeds add to the table. Runs that failed are tried again. config: preparation and split. Raises ConfigError for an
-    unknown model or nonsensical seeds, DataError for bad events, RunError for a folder of another comparison.
+    All are trained and measured on `device`. What is measured already is not measured again: the same call goes on
+    after an interruption, and more models or seeds add to the table. Runs that failed are tried again. config:
+    preparation and split. Raises ConfigError for an unknown model or nonsensical seeds, DataError for bad events,
+    RunError for a folder of another comparison.
     """
     runs = list(planned(models, seeds))
     config = config or Config()
@@ -94,7 +98,8 @@ def compare(
         split_report=split.report().lines(),
     )
     claim(out, settings, split)
-    tuned = _tuned(runs, budget.trials, out, threads, watcher)
+    shared = {"folder": str(out), "threads": threads, "device": str(device)}
+    tuned = _tuned(runs, budget.trials, out, shared, watcher)
     failures: dict[Run, str] = {}
     for number, run in enumerate(runs, 1):
         at = run_path(out, run.model, run.seed)
@@ -102,7 +107,7 @@ def compare(
         if found is None:
             watcher.begins(run, number, len(runs))
             task = {"model": run.model, "seed": run.seed, "changes": tuned.get(run.model, {}), "trial": None}
-            why = _in_its_process(run, {**task, "folder": str(out), "threads": threads}, at, watcher)
+            why = _in_its_process(run, task | shared, at, watcher)
             found = read_result(at)
             if why is not None or found is None:
                 failures[run] = why or "it ended without a result"
@@ -113,8 +118,10 @@ def compare(
     return written(out, settings, {str(run): why for run, why in failures.items()})
 
 
-def _tuned(runs: Sequence[Run], trials: int, out: Path, threads: int, watcher: Watcher) -> dict[str, Changes]:
-    """The best settings of each trained model; nothing without trials.
+def _tuned(
+    runs: Sequence[Run], trials: int, out: Path, shared: dict[str, Any], watcher: Watcher
+) -> dict[str, Changes]:
+    """The best settings of each trained model; nothing without trials. `shared` is what all tasks have in common.
 
     A trial that failed stays failed: were it to succeed later, others would have been asked for after it.
     """
@@ -131,7 +138,7 @@ def _tuned(runs: Sequence[Run], trials: int, out: Path, threads: int, watcher: W
             if (record := read_trial(at)) is None:
                 watcher.begins(run, number + 1, trials)
                 task = {"model": name, "seed": 0, "changes": dict(changes), "trial": number}
-                why = _in_its_process(run, {**task, "folder": str(out), "threads": threads}, at, watcher)
+                why = _in_its_process(run, task | shared, at, watcher)
                 if (record := read_trial(at)) is None:
                     why = why or "it ended without a result"
                     watcher.fails(run, why)

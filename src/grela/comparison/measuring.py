@@ -57,9 +57,16 @@ class Measured:
 
 
 def measured(
-    contestant: Contestant, split: Split, budget: Budget, *, seed: int, folder: Path, listener: Listener
+    contestant: Contestant,
+    split: Split,
+    budget: Budget,
+    device: torch.device,
+    *,
+    seed: int,
+    folder: Path,
+    listener: Listener,
 ) -> Measured:
-    """Train and measure; goes on from checkpoints in `folder` where there are any."""
+    """Train and measure on `device`; goes on from checkpoints in `folder` where there are any."""
     before = time.perf_counter()
     if isinstance(contestant, Floor):
         scorer = contestant.fit(split)
@@ -70,30 +77,39 @@ def measured(
         }
         trained["valid"] = validate(scorer, split.cases("valid"))["filtered/ndcg@10"]
     else:
-        scorer, trained = _trained(trainable(contestant, split, seed), budget, split, folder, listener)
+        scorer, trained = _trained(
+            trainable(contestant, split, seed, device), budget, split, folder, listener
+        )
     found = evaluate(scorer, split.cases("test"), train_counts=train_item_counts(split))
     record = {
         "source": contestant.source,
         **found.to_json(),
         **trained,
         "latency_ms": latency(scorer, split),
-        "peak_bytes": peak_bytes(),
-        "environment": environment(torch.device("cpu")),
+        "peak_bytes": resident_peak() if isinstance(contestant, Floor) else peak_bytes(device),
+        "environment": environment(device),
     }
     return Measured(record, found)
 
 
 def tried(
-    contestant: Ours | Rival, split: Split, budget: Budget, *, seed: int, folder: Path, listener: Listener
+    contestant: Ours | Rival,
+    split: Split,
+    budget: Budget,
+    device: torch.device,
+    *,
+    seed: int,
+    folder: Path,
+    listener: Listener,
 ) -> dict[str, Any]:
     """Train and validate; the test events are not looked at."""
-    return _trained(trainable(contestant, split, seed), budget, split, folder, listener)[1]
+    return _trained(trainable(contestant, split, seed, device), budget, split, folder, listener)[1]
 
 
-def trainable(contestant: Ours | Rival, split: Split, seed: int) -> Trainable:
-    """A contestant on a split, with one seed."""
+def trainable(contestant: Ours | Rival, split: Split, seed: int, device: torch.device) -> Trainable:
+    """A contestant on a split, with one seed; its model is drawn on the host, and so the same on every device."""
     if isinstance(contestant, Ours):
-        return _ours(contestant, split, seed)
+        return _ours(contestant, split, seed, device)
     histories = split.histories
     start = histories.offsets[:-1]
     sequences = TrainingSequences(
@@ -101,7 +117,7 @@ def trainable(contestant: Ours | Rival, split: Split, seed: int) -> Trainable:
     )
 
     def make() -> SequentialModel:
-        return contestant.built(histories.num_items, torch.Generator().manual_seed(seed))
+        return contestant.built(histories.num_items, torch.Generator().manual_seed(seed)).to(device)
 
     form = "causal" if make().reads == "windows" else "bidirectional"
     training = replace(contestant.training, seed=seed).sized_for(int(split.train_end.sum()), form=form)
@@ -115,7 +131,7 @@ def trainable(contestant: Ours | Rival, split: Split, seed: int) -> Trainable:
     )
 
 
-def _ours(ours: Ours, split: Split, seed: int) -> Trainable:
+def _ours(ours: Ours, split: Split, seed: int, device: torch.device) -> Trainable:
     config = replace(ours.config, training=replace(ours.config.training, seed=seed))
     config = sized(config, split)
     plan, training = training_plan(split, config), config.training
@@ -124,7 +140,7 @@ def _ours(ours: Ours, split: Split, seed: int) -> Trainable:
         return ModelScorer(model, window=training.window, form=choose_form(model, training.kernels))
 
     return Trainable(
-        lambda: untrained(config, plan.sequences, split.histories.num_items),
+        lambda: untrained(config, plan.sequences, split.histories.num_items).to(device),
         plan,
         training,
         scorer_of,
@@ -195,7 +211,12 @@ def latency(scorer: Scorer, split: Split) -> float:
     return 1000 * float(np.median(taken))
 
 
-def peak_bytes() -> int | None:
+def peak_bytes(device: torch.device) -> int | None:
+    """The most memory that tensors have had on a CUDA device; elsewhere `resident_peak`."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else resident_peak()
+
+
+def resident_peak() -> int | None:
     """The most memory this process has had resident; None where the system does not tell."""
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None

@@ -21,7 +21,14 @@ from grela.training.json_lines import JsonLines
 
 
 def main(
-    *, folder: Path, model: str, seed: int, threads: int, changes: Mapping[str, float], trial: int | None
+    *,
+    folder: Path,
+    model: str,
+    seed: int,
+    threads: int,
+    device: str,
+    changes: Mapping[str, float],
+    trial: int | None,
 ) -> None:
     """Measure one model with one seed, or try settings."""
     torch.set_num_threads(threads)
@@ -30,15 +37,15 @@ def main(
     chosen = contestant(model)
     if not isinstance(chosen, Floor):
         chosen = changed(chosen, changes)
-    listener = JsonLines(sys.stdout)
+    listener, where = JsonLines(sys.stdout), torch.device(device)
     if trial is not None:
         assert not isinstance(chosen, Floor)
         at = trial_path(folder, model, trial)
-        record = tried(chosen, split, settings.budget, seed=seed, folder=at, listener=listener)
+        record = tried(chosen, split, settings.budget, where, seed=seed, folder=at, listener=listener)
         write_trial(at, {"model": model, "trial": trial, "changes": dict(changes), **record})
         return
     at = run_path(folder, model, seed)
-    found = measured(chosen, split, settings.budget, seed=seed, folder=at, listener=listener)
+    found = measured(chosen, split, settings.budget, where, seed=seed, folder=at, listener=listener)
     record = {"model": model, "seed": seed, "tuned": dict(changes), **found.record}
     write_result(at, record, found.evaluation)
 

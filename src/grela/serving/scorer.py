@@ -18,6 +18,10 @@ from grela.training.bounds import greedy_bounds
 
 # B histories, N items, D width, P positions of a row
 
+# Of a row, and of a block with padding: on a CPU as much as a core's cache holds, on CUDA enough to be worth launching.
+POSITIONS = {"cpu": 2_048, "cuda": 65_536}
+PLACES = {"cpu": 12_800, "cuda": 131_072}
+
 
 class ModelScorer:
     """A `Scorer` of the evaluation: float32 [B, N] scores, column j for dense item j + 1.
@@ -26,7 +30,7 @@ class ModelScorer:
     packed into rows, which cores take one by one, and a longer history goes through in pieces with its state
     carried along, which changes nothing. The bidirectional form reads the last
     `window` events, as it was trained, packed in the same way. `form` computes the
-    blocks. Empty histories are scored by a zero hidden state.
+    blocks. Empty histories are scored by a zero hidden state. On CUDA rows are long and come one after the other.
     """
 
     def __init__(
@@ -35,13 +39,13 @@ class ModelScorer:
         *,
         window: int,
         dtype: torch.dtype = torch.float32,
-        positions: int = 2_048,
+        positions: int | None = None,
         form: ChosenForm = TORCH,
     ) -> None:
         self.model = model
         self.window = window
         self.dtype = dtype
-        self.positions = positions
+        self.positions = positions or POSITIONS[_device(model).type]
         self.form = form
 
     @property
@@ -52,7 +56,8 @@ class ModelScorer:
     @torch.inference_mode()
     def scores(self, batch: HistoryBatch) -> np.ndarray:
         """Scores of every item for each history: float32 [B, N]."""
-        scores: np.ndarray = self.model.scores(self.hidden(batch), _seen(batch)).cpu().numpy()
+        seen = _seen(batch).to(_device(self.model))
+        scores: np.ndarray = self.model.scores(self.hidden(batch), seen).cpu().numpy()
         return scores
 
     def met(self, batch: HistoryBatch) -> Met:
@@ -62,18 +67,15 @@ class ModelScorer:
     @torch.inference_mode()
     def hidden(self, batch: HistoryBatch) -> Tensor:
         """The hidden state after each history's last event: float32 [B, D]; zero for an empty history."""
-        hidden_BD = torch.zeros(
-            len(batch), self.model.config.width, device=self.model.embedding.weight.device
-        )
+        hidden_BD = torch.zeros(len(batch), self.model.config.width, device=_device(self.model))
         filled = np.flatnonzero(batch.lengths)
         lengths = batch.lengths[filled]
         if self.model.config.form == "bidirectional":
             lengths = np.minimum(lengths, self.window)
         bounds = greedy_bounds(lengths, self.positions)
         parts = [filled[low:high] for low, high in pairwise(bounds.tolist())]
-        found = map_on_cores(
-            lambda part: self._last(batch.take(part)), parts, threads=torch.get_num_threads()
-        )
+        side_by_side = torch.get_num_threads() if hidden_BD.device.type == "cpu" else 1
+        found = map_on_cores(lambda part: self._last(batch.take(part)), parts, threads=side_by_side)
         for part, hidden in zip(parts, found, strict=True):
             hidden_BD[part] = hidden
         return hidden_BD
@@ -81,7 +83,7 @@ class ModelScorer:
     @torch.inference_mode()
     def _last(self, batch: HistoryBatch) -> Tensor:
         """The hidden states of one row's histories. These modes are a thread's own, so they are set here."""
-        device = self.model.embedding.weight.device
+        device = _device(self.model)
         causal = self.model.config.form == "causal"
         with torch.autocast(device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
             return (self._causal(batch) if causal else self._bidirectional(batch)).float()
@@ -124,7 +126,7 @@ class ModelScorer:
         ends = np.cumsum(batch.lengths)
         read = np.arange(len(items)) >= np.repeat(ends - self.window, batch.lengths)
         lengths = torch.from_numpy(np.minimum(batch.lengths, self.window))
-        device = self.model.embedding.weight.device
+        device = _device(self.model)
         return self.model.packed_last_hidden(
             torch.from_numpy(items[read].astype(np.int64)).to(device),
             packing(lengths).to(device),
@@ -133,7 +135,7 @@ class ModelScorer:
         )
 
     def _row(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values.astype(np.int64)).unsqueeze(0).to(self.model.embedding.weight.device)
+        return torch.from_numpy(values.astype(np.int64)).unsqueeze(0).to(_device(self.model))
 
 
 class WindowScorer:
@@ -142,10 +144,10 @@ class WindowScorer:
     A block has at most `places` places, padding among them. Empty histories are scored by a zero hidden state.
     """
 
-    def __init__(self, model: SequentialModel, *, window: int, places: int = 12_800) -> None:
+    def __init__(self, model: SequentialModel, *, window: int, places: int | None = None) -> None:
         self.model = model
         self.window = window
-        self.places = places
+        self.places = places or PLACES[_device(model).type]
 
     @property
     def num_items(self) -> int:
@@ -155,7 +157,7 @@ class WindowScorer:
     @torch.inference_mode()
     def scores(self, batch: HistoryBatch) -> np.ndarray:
         """Scores of every item for each history: float32 [B, N]."""
-        device, width = self.model.embedding.weight.device, self.model.embedding.embedding_dim
+        device, width = _device(self.model), self.model.embedding.embedding_dim
         hidden_BD = torch.zeros(len(batch), width, device=device)
         lengths = np.minimum(batch.lengths, self.window)
         by_length = np.argsort(-lengths, kind="stable")
@@ -174,7 +176,11 @@ class WindowScorer:
         times = torch.from_numpy(batch.times[at]) if self.model.reads_times else None
         items = torch.from_numpy(batch.items[at].astype(np.int64))
         histories, _ = padded(items, torch.from_numpy(lengths), times)
-        return self.model.last_hidden(histories.to(self.model.embedding.weight.device)).float()
+        return self.model.last_hidden(histories.to(_device(self.model))).float()
+
+
+def _device(model: RecGRELA | SequentialModel) -> torch.device:
+    return model.embedding.weight.device
 
 
 def _seen(batch: HistoryBatch) -> SeenItems:

@@ -17,7 +17,7 @@ from grela.nn.block import BlockForm
 from grela.ops.losses.softmax import block_of
 from grela.ops.losses.targets import Loss, Targets
 from grela.training.config import TrainingConfig
-from grela.training.optimiser import clip_gradients
+from grela.training.optimiser import clip_gradients, give_gradients
 from grela.training.resident import ResidentStep, ResidentWindows
 from grela.training.sequences import Plan
 from grela.training.windows import WindowPlan
@@ -58,8 +58,7 @@ class WholeStep:
         targets = Targets(step.targets.flatten())
         loss = self.loss(hidden.flatten(0, 1).to(self.dtype), self.model.embedding.weight, targets, self.rng)
         gradients = torch.autograd.grad(loss, self.parameters)
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
+        give_gradients(self.parameters, gradients)
         clip_gradients(self.parameters, self.clip_norm)
         for optimiser in self.optimisers:
             optimiser.step()

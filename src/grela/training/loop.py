@@ -35,6 +35,7 @@ from grela.training.losses import DENSE, configured_loss, touches_few_rows
 from grela.training.objective import compiled_row, row_loss, windows_loss
 from grela.training.optimiser import (
     clip_gradients,
+    give_gradients,
     learning_rate,
     optimiser_tensors,
     optimisers,
@@ -217,8 +218,7 @@ class Training:
         """Change the weights by gradients in the order of the parameters, or by one vector of them all."""
         if self.flat is not None:
             gradients = self.flat.parts(gradients[0])
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
+        give_gradients(self.parameters, gradients)
         # Waking other threads for each of many small tensors takes longer than the work does.
         with one_core() if self.small else nullcontext():
             clip_gradients(self.parameters, self.config.clip_norm)

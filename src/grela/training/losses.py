@@ -1,9 +1,11 @@
 """The losses that a configuration can name."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from grela.models.forms import ChosenForm
 from grela.ops.losses.binary import binary_cross_entropy
@@ -11,7 +13,7 @@ from grela.ops.losses.gbce import gbce
 from grela.ops.losses.negatives import ByFrequency, Negatives, Uniform
 from grela.ops.losses.sampled import classic_sampled_softmax, sampled_softmax
 from grela.ops.losses.scalable import scalable_cross_entropy
-from grela.ops.losses.targets import Loss
+from grela.ops.losses.targets import Loss, SeenItems, Targets
 from grela.training.config import TrainingConfig
 from grela.training.sequences import TrainingSequences
 
@@ -34,6 +36,29 @@ def configured_loss(
 
     `form` computes the full softmax.
     """
+    loss = _named(config, sequences, num_items, device, form)
+    return loss if device.type == "cpu" else _with_log_on(device, sequences, loss)
+
+
+def _with_log_on(device: torch.device, sequences: TrainingSequences, loss: Loss) -> Loss:
+    """`loss`, told what was seen by a copy of the log on `device`: rows, made on the host, have it there."""
+    history = torch.from_numpy(sequences.items).to(device)
+
+    def told(hidden: Tensor, weight: Tensor, targets: Targets, rng: torch.Generator) -> Tensor:
+        if (seen := targets.seen) is not None:
+            targets = replace(targets, seen=SeenItems(history, seen.start.to(device), seen.end.to(device)))
+        return loss(hidden, weight, targets, rng)
+
+    return told
+
+
+def _named(
+    config: TrainingConfig,
+    sequences: TrainingSequences,
+    num_items: int,
+    device: torch.device,
+    form: ChosenForm,
+) -> Loss:
     if config.loss == "softmax":
         return form.softmax
     if config.loss == "softmax_without_seen":

@@ -56,6 +56,18 @@ def optimisers(model: nn.Module, config: TrainingConfig) -> list[torch.optim.Opt
 
 
 @torch.no_grad()
+def give_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor]) -> None:
+    """Let each parameter have its gradient, laid out in memory as it is itself.
+
+    Autograd may give a transposed one. The fused optimiser takes both as they lie in memory: on CUDA it refuses
+    layouts that differ, and on a CPU it would change each number by another one's gradient.
+    """
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        alike = gradient.is_sparse or gradient.stride() == parameter.stride()
+        parameter.grad = gradient if alike else torch.empty_like(parameter).copy_(gradient)
+
+
+@torch.no_grad()
 def clip_gradients(parameters: Sequence[nn.Parameter], norm: float) -> None:
     """Scale all gradients so that their common norm is at most `norm`; sparse ones count as what they sum to."""
     values = []
