@@ -49,6 +49,15 @@ def test_with_a_compiler_auto_is_compiled_for_either_form(form):
     assert chosen.why_not_compiled is None
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_on_cuda_auto_is_triton_for_what_it_knows_and_torch_for_the_rest():
+    pytest.importorskip("triton", reason="Triton is not installed")
+    assert choose_form(make().to("cuda"), "auto").name == "triton"
+    bidirectional = choose_form(make(form="bidirectional").to("cuda"), "auto")
+    assert (bidirectional.block, bidirectional.packed) == (Block.forward, PACKED)
+    assert "for the causal form" in bidirectional.why_not_compiled
+
+
 @pytest.mark.parametrize("form", ["causal", "bidirectional"])
 @pytest.mark.parametrize(
     ("settings", "said"),

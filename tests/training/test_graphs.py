@@ -111,6 +111,7 @@ def test_nothing_is_captured_on_a_cpu():
 def test_steps_without_fixed_shapes_are_not_captured(name, items, loss):
     training = make_training(None, loss=loss)
     parts = {"gaps": None, "repeats": None, "item_bias": None, "next_gap": None, "after_next": None}
+    parts["embedding"] = training.model.embedding
     model = SimpleNamespace(config=SimpleNamespace(num_items=items), **parts)
     form = replace(training.form, name=name)
     rest = {"form": form, "loss": training.loss, "dtype": torch.float32}

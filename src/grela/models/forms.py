@@ -43,7 +43,7 @@ TORCH = ChosenForm("torch", Block.forward, PACKED, softmax, softmax_without_seen
 def choose_form(
     model: RecGRELA | SequentialModel, kernels: Kernels, *, compile_now: bool = True
 ) -> ChosenForm:
-    """The form for `kernels`: "torch"; "compiled" on a CPU; "triton" on CUDA; or "auto", compiled where it can be had.
+    """The form for `kernels`: "torch"; "compiled" on a CPU; "triton" on CUDA; or "auto", the device's if it can be had.
 
     A `SequentialModel` computes its layers itself, so that the form is that of its softmax.
     Without `compile_now`, "auto" takes kernels only if they were compiled before: compiling takes some seconds.
@@ -59,7 +59,7 @@ def choose_form(
         return _triton(model)
     device = model.embedding.weight.device
     if device.type != "cpu" and kernels == "auto":
-        return TORCH
+        return _triton_or_torch(model)
     no_kernels = why_no_kernels(device, compile_now=compile_now or kernels == "compiled")
     why_not = no_kernels
     if why_not is None and isinstance(model, RecGRELA):
@@ -72,6 +72,15 @@ def choose_form(
     if why_not is not None:
         return ChosenForm("torch", Block.forward, PACKED, *losses, why_not)
     return ChosenForm("compiled", compiled_block, COMPILED_PACKED, *losses)
+
+
+def _triton_or_torch(model: RecGRELA | SequentialModel) -> ChosenForm:
+    if not isinstance(model, RecGRELA):
+        return TORCH
+    try:
+        return _triton(model)
+    except KernelError as error:
+        return replace(TORCH, why_not_compiled=str(error))
 
 
 def _triton(model: RecGRELA) -> ChosenForm:

@@ -157,7 +157,7 @@ def captured_steps(
     if any(part is not None for part in ours):
         return None
     items = model.config.num_items
-    if block_of(items, dtype.itemsize).items < items:
+    if block_of(items, dtype.itemsize, model.embedding.weight.device).items < items:
         return None
     windows = ResidentWindows(plan, model.embedding.weight.device)
     whole = WholeStep(

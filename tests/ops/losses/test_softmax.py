@@ -180,8 +180,12 @@ def test_a_kernel_given_is_the_one_used():
 @pytest.mark.parametrize("items", [2, 3_416, 100_000, 490_000, 1_000_000, 10_000_000])
 @pytest.mark.parametrize("size", [2, 4])
 def test_a_block_fits_its_budget_and_is_worth_a_product(items, size):
-    block = block_of(items, size)
+    block = block_of(items, size, torch.device("cpu"))
     assert block.positions * min(block.items, items) * size <= module.LOGITS_BYTES
+    on_cuda = block_of(items, size, torch.device("cuda"))
+    assert on_cuda.positions * min(on_cuda.items, items) * size <= module.LARGER_ON_CUDA * module.LOGITS_BYTES
+    assert on_cuda.positions >= module.LEAST_POSITIONS
+    assert on_cuda.positions * min(on_cuda.items, items) >= block.positions * min(block.items, items)
     assert block.positions >= module.LEAST_POSITIONS
     assert block.items >= min(items, 10_000)
 

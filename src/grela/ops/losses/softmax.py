@@ -21,6 +21,8 @@ from grela.ops.repeats import naive_bias
 
 LOGITS_BYTES = 64_000_000
 MOST_POSITIONS = 512
+# As large as a CPU's caches like them. On CUDA every block costs the same launches, however large it is.
+LARGER_ON_CUDA = 8
 LEAST_POSITIONS = 64
 
 LossAndGradient = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -74,7 +76,7 @@ def full_softmax(
     loss_and_gradient: LossAndGradient | None,
 ) -> Tensor:
     """`softmax` that raises what was `seen` by the targets' bias; without one it is no candidate, save as a target."""
-    block = block or block_of(len(weight) - 1, hidden.element_size())
+    block = block or block_of(len(weight) - 1, hidden.element_size(), hidden.device)
     loss: Tensor = _FullSoftmax.apply(  # type: ignore[no-untyped-call]
         hidden,
         weight,
@@ -88,13 +90,14 @@ def full_softmax(
     return loss
 
 
-def block_of(num_items: int, element_size: int) -> Block:
+def block_of(num_items: int, element_size: int, device: torch.device) -> Block:
     """All items by as many positions as fit; where those are few, fewer items, so that products stay large."""
-    elements = LOGITS_BYTES // element_size
+    times = LARGER_ON_CUDA if device.type == "cuda" else 1
+    elements, most = times * LOGITS_BYTES // element_size, times * MOST_POSITIONS
     positions = elements // num_items
     if positions >= LEAST_POSITIONS:
-        return Block(min(positions, MOST_POSITIONS), num_items)
-    return Block(MOST_POSITIONS, elements // MOST_POSITIONS)
+        return Block(min(positions, most), num_items)
+    return Block(most, elements // most)
 
 
 class _FullSoftmax(torch.autograd.Function):
