@@ -18,9 +18,9 @@ from grela.training.bounds import greedy_bounds
 
 # B histories, N items, D width, P positions of a row
 
-# Of a row, and of a block with padding: on a CPU as much as a core's cache holds, on CUDA enough to be worth launching.
-POSITIONS = {"cpu": 2_048, "cuda": 65_536}
-PLACES = {"cpu": 12_800, "cuda": 131_072}
+# Of a row, and of a block with padding: as much as a core's cache holds, or on CUDA enough to be worth launching.
+POSITIONS, POSITIONS_ON_CUDA = 2_048, 65_536
+PLACES, PLACES_ON_CUDA = 12_800, 131_072
 
 
 class ModelScorer:
@@ -45,7 +45,7 @@ class ModelScorer:
         self.model = model
         self.window = window
         self.dtype = dtype
-        self.positions = positions or POSITIONS[_device(model).type]
+        self.positions = positions or (POSITIONS_ON_CUDA if _device(model).type == "cuda" else POSITIONS)
         self.form = form
 
     @property
@@ -74,7 +74,7 @@ class ModelScorer:
             lengths = np.minimum(lengths, self.window)
         bounds = greedy_bounds(lengths, self.positions)
         parts = [filled[low:high] for low, high in pairwise(bounds.tolist())]
-        side_by_side = torch.get_num_threads() if hidden_BD.device.type == "cpu" else 1
+        side_by_side = 1 if hidden_BD.device.type == "cuda" else torch.get_num_threads()
         found = map_on_cores(lambda part: self._last(batch.take(part)), parts, threads=side_by_side)
         for part, hidden in zip(parts, found, strict=True):
             hidden_BD[part] = hidden
@@ -147,7 +147,7 @@ class WindowScorer:
     def __init__(self, model: SequentialModel, *, window: int, places: int | None = None) -> None:
         self.model = model
         self.window = window
-        self.places = places or PLACES[_device(model).type]
+        self.places = places or (PLACES_ON_CUDA if _device(model).type == "cuda" else PLACES)
 
     @property
     def num_items(self) -> int:
