@@ -12,7 +12,7 @@ Every figure comes from a process of its own, so that its peak of memory is its 
 length, in turned order every other repeat. Whether a cost stays put is judged by times that each process takes by turns
 with those at 1,024, and by bytes. Where a call takes longer than `--most-seconds` (of processor time on the
 CPU), or fails, the model's longer lengths are left out, and the table says so. Exponents are least squares of log cost
-by log length from 1,024 up, one fit a repeat. After each repeat what is known so far is written.
+by log length from 1,024 up, one fit a repeat. After each process what is known so far is written.
 """
 
 import argparse
@@ -46,7 +46,7 @@ LENGTHS = tuple(2**n for n in range(7, 17))
 def measured(
     asked: argparse.Namespace, models: Mapping[str, Sequence[str]], run: Run
 ) -> Iterator[dict[str, Any]]:
-    """What is known after each repeat, as it is saved."""
+    """What is known after each process, as it is saved."""
     known, start = Measurements(asked.most_seconds, max(asked.lengths)), facts(asked, models)
     shape = {name: start["settings"][name] for name in ("width", "heads", "layers", "threads", "seconds")}
     shape["base"] = FROM
@@ -56,8 +56,8 @@ def measured(
             if known.wanted(case):
                 print(f"repeat {repeat + 1}: {case} ...", end=" ", file=sys.stderr, flush=True)
                 print(known.take(case, run), file=sys.stderr)
-        saved = start | {"records": known.records(), "left_out": known.missing()}
-        yield saved | {"exponents": exponents(saved), "verdicts": verdicts(saved)}
+                saved = start | {"records": known.records(), "left_out": known.missing()}
+                yield saved | {"exponents": exponents(saved), "verdicts": verdicts(saved)}
 
 
 def facts(asked: argparse.Namespace, models: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -140,11 +140,15 @@ def panels(saved: Mapping[str, Any]) -> list[Panel]:
     return found
 
 
-def write(saved: Mapping[str, Any], asked: argparse.Namespace) -> None:
-    """The files that were asked for."""
+def keep(saved: Mapping[str, Any], asked: argparse.Namespace) -> None:
+    """Write the JSON that was asked for."""
     if asked.json:
         asked.json.write_text(json.dumps(saved, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    if asked.picture:
+
+
+def draw(saved: Mapping[str, Any], asked: argparse.Namespace) -> None:
+    """Write the picture that was asked for."""
+    if asked.picture and saved:
         notes = [f"left out: {one['model']}, {WHATS[one['what']]}, {one['why']}" for one in saved["left_out"]]
         try:
             text = drawing(panels(saved), title="What an event costs as histories grow", notes=notes)
@@ -194,20 +198,21 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None, *, run: Run | None = None) -> int:
     """Measure, print, write; returns the exit code: 0 done, 1 it cannot be, 2 usage, 130 interrupted."""
-    asked = parsed(arguments)
+    asked, saved = parsed(arguments), {}
     try:
         models = chosen(asked)
         for path in (asked.json, asked.picture):
             if path:
                 must_be_writable(path)
-        saved: dict[str, Any] = {}
         for saved in measured(asked, models, run or in_a_process):
-            write(saved, asked)
+            keep(saved, asked)
+        draw(saved, asked)
     except (CaseError, SavedRunError, OSError) as error:
         print(f"length.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("length.py: interrupted; files hold the repeats that were done", file=sys.stderr)
+        draw(saved, asked)
+        print("length.py: interrupted; files hold what was measured", file=sys.stderr)
         return 130
     print(summary(saved))
     return 0

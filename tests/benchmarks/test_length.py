@@ -91,6 +91,21 @@ def test_beyond_the_cap_a_models_longer_lengths_are_left_out_and_the_others_go_o
     assert "| 8,192 | 9.766 | – | 9.766 |" in printed
 
 
+def test_interrupted_it_keeps_and_draws_what_was_measured(tmp_path, capsys):
+    run, report, picture = MadeUp(), tmp_path / "length.json", tmp_path / "length.svg"
+
+    def stopped_at_the_tenth(case: LengthCase) -> dict:
+        if len(run.cases) == 9:
+            raise KeyboardInterrupt
+        return run(case)
+
+    given = arguments("--json", str(report), "--picture", str(picture))
+    assert main(given, run=stopped_at_the_tenth) == 130
+    assert sum(len(record["repeats"]) for record in json.loads(report.read_text())["records"]) == 9
+    assert picture.read_text().startswith("<svg")
+    assert "interrupted; files hold what was measured" in capsys.readouterr().err
+
+
 def test_slow_at_the_longest_length_leaves_nothing_out(tmp_path):
     report = tmp_path / "length.json"
     options = ["--lengths", "1024", "2048", "--most-seconds", "3", "--repeats", "2", "--json", str(report)]
