@@ -47,9 +47,9 @@ class TrainingConfig:
     patience:        epochs without a better validation NDCG@10 before training stops; 0 never stops
     precision:       "bf16" forms products in bfloat16, sums and weights in float32; "auto" is bf16 where
                      the processor multiplies it, else "fp32"
-    kernels:         "compiled" computes blocks and softmax by C++ kernels, compiled on first use; "torch" by
-                     PyTorch's operators; "auto" is compiled where a compiler and the model allow it. They are
-                     equal, but dropout draws other places
+    kernels:         "compiled" computes blocks and softmax by C++ kernels, compiled on first use; "triton" on CUDA
+                     by Triton's; "torch" by PyTorch's operators; "auto" is the former two where device, compiler
+                     and model allow it. They are equal, but dropout draws other places
     checkpoint_seconds: at most this long between two checkpoints
     """
 
