@@ -31,7 +31,7 @@ from grela.training.checkpoint import Checkpoint, read_checkpoint, write_checkpo
 from grela.training.config import TrainingConfig
 from grela.training.graphs import CapturedSteps, captured_steps
 from grela.training.listener import EpochReport, Listener, StepReport
-from grela.training.losses import DENSE, configured_loss, touches_few_rows
+from grela.training.losses import DENSE, configured_loss, touches_few_rows, with_log_on
 from grela.training.objective import compiled_row, row_loss, windows_loss
 from grela.training.optimiser import (
     clip_gradients,
@@ -118,6 +118,8 @@ class Training:
                     table.sparse = touches_few_rows(config)
             num_items = model.embedding.num_embeddings - 1
             loss = configured_loss(config, plan.sequences, num_items, device, self.form)
+            if device.type != "cpu":
+                loss = with_log_on(device, plan.sequences, loss)
         self.loss = loss
         self.optimisers = optimisers(model, config)
         self.dtype = product_dtype(config.precision, device)

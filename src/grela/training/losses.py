@@ -36,29 +36,6 @@ def configured_loss(
 
     `form` computes the full softmax.
     """
-    loss = _named(config, sequences, num_items, device, form)
-    return loss if device.type == "cpu" else _with_log_on(device, sequences, loss)
-
-
-def _with_log_on(device: torch.device, sequences: TrainingSequences, loss: Loss) -> Loss:
-    """`loss`, told what was seen by a copy of the log on `device`: rows, made on the host, have it there."""
-    history = torch.from_numpy(sequences.items).to(device)
-
-    def told(hidden: Tensor, weight: Tensor, targets: Targets, rng: torch.Generator) -> Tensor:
-        if (seen := targets.seen) is not None:
-            targets = replace(targets, seen=SeenItems(history, seen.start.to(device), seen.end.to(device)))
-        return loss(hidden, weight, targets, rng)
-
-    return told
-
-
-def _named(
-    config: TrainingConfig,
-    sequences: TrainingSequences,
-    num_items: int,
-    device: torch.device,
-    form: ChosenForm,
-) -> Loss:
     if config.loss == "softmax":
         return form.softmax
     if config.loss == "softmax_without_seen":
@@ -72,6 +49,18 @@ def _named(
         return partial(binary_cross_entropy, negatives=negatives, count=config.negatives)
     sampled = sampled_softmax if config.loss == "sampled_softmax" else classic_sampled_softmax
     return partial(sampled, negatives=negatives, count=config.negatives)
+
+
+def with_log_on(device: torch.device, sequences: TrainingSequences, loss: Loss) -> Loss:
+    """`loss`, told what was seen by a copy of the log on `device`: rows, made on the host, have it there."""
+    history = torch.from_numpy(sequences.items).to(device)
+
+    def told(hidden: Tensor, weight: Tensor, targets: Targets, rng: torch.Generator) -> Tensor:
+        if (seen := targets.seen) is not None:
+            targets = replace(targets, seen=SeenItems(history, seen.start.to(device), seen.end.to(device)))
+        return loss(hidden, weight, targets, rng)
+
+    return told
 
 
 def configured_negatives(
