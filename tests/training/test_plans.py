@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from grela.training import prefixes, windows
 from grela.training.bounds import greedy_bounds
+from grela.training.loop import rows_alone
 from grela.training.prefixes import PrefixPlan, PrefixStep, dealt
 from grela.training.sequences import TrainingSequences
 from grela.training.windows import PackedRow, WindowPlan
@@ -123,6 +124,23 @@ def test_a_position_has_seen_all_of_its_history_up_to_itself(lengths, window, ex
                 assert seen.history[seen.start[p] : seen.end[p]].tolist() == list(
                     range(beginning + 1, item + 1)
                 )
+
+
+@settings(max_examples=30, deadline=None)
+@given(**plans)
+def test_on_a_device_a_step_of_prefixes_is_one_row(lengths, window, extra, seed, epoch):
+    s = sequences(lengths)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prefixes, "LEAST_POSITIONS", 2)
+        for step in PrefixPlan(s, window, window + extra, seed).epoch(epoch):
+            assert rows_alone(step, s, torch.device("cpu")) is step.rows
+            [joined] = rows_alone(step, s, torch.device("cuda"))
+            for name in ("items", "targets", "lengths"):
+                parts = [getattr(row, name) for row in step.rows]
+                assert torch.equal(getattr(joined, name), torch.cat(parts)), name
+            for name in ("start", "end"):
+                parts = [getattr(row.seen, name) for row in step.rows]
+                assert torch.equal(getattr(joined.seen, name), torch.cat(parts)), name
 
 
 @settings(max_examples=60, deadline=None)

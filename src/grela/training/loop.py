@@ -42,10 +42,11 @@ from grela.training.optimiser import (
     restore_optimisers,
 )
 from grela.training.precision import product_dtype
+from grela.training.prefixes import PackedPrefixes, PrefixRow
 from grela.training.ranks import ALONE, Gradient, Ranks, RowResult, checksum
 from grela.training.resident import ResidentStep
 from grela.training.rows_of_windows import windows_of
-from grela.training.sequences import Plan, Row, Step
+from grela.training.sequences import Plan, Row, Step, TrainingSequences
 from grela.training.streams import StreamRow
 from grela.training.windows import PackedRow, PackedStep
 
@@ -212,8 +213,8 @@ class Training:
             work = partial(self._row, step.events)
             return map_on_cores(work, self.ranks.mine(step.rows), threads=self.threads)
         rows = step.rows
-        if isinstance(step, PackedStep) and not self.ranks.together:
-            rows = [PackedRow.joined(step.rows)]
+        if not self.ranks.together:
+            rows = rows_alone(step, self.plan.sequences, table.weight.device)
         return [self._row(step.events, numbered) for numbered in self.ranks.mine(rows)]
 
     def _update(self, gradients: list[Tensor]) -> None:
@@ -392,6 +393,19 @@ class Training:
                     f"the checkpoint in {self.folder} is another model's: {name} is {there.get(name)} there and "
                     f"{here.get(name)} here; resume with the settings it was begun with, or take another folder"
                 )
+
+
+def rows_alone(step: Step, sequences: TrainingSequences, device: torch.device) -> Sequence[Row]:
+    """A step's rows where no other rank shares them: joined to one, but for prefixes on a CPU.
+
+    A device waits for launches, one set of them a row. On a CPU prefixes joined are a fifth faster at most, and take
+    the memory of all rows at once.
+    """
+    if isinstance(step, PackedStep):
+        return [PackedRow.joined(step.rows)]
+    if isinstance(step, PackedPrefixes) and device.type != "cpu":
+        return [PrefixRow.joined(step.rows, sequences)]
+    return step.rows
 
 
 def selected_by(model: Model) -> str:

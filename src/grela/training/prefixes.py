@@ -3,7 +3,7 @@
 So prefixes are never materialised, and a step holds as many as fit, one after the other without padding.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -44,6 +44,14 @@ class PrefixRow:
         self.seen = SeenItems(
             torch.from_numpy(sequences.items), torch.from_numpy(begin), torch.from_numpy(start + length)
         )
+
+    @classmethod
+    def joined(cls, rows: Sequence["PrefixRow"], sequences: TrainingSequences) -> "PrefixRow":
+        """The prefixes of several rows, one row after the other, as one row."""
+        begin = np.concatenate([row.seen.start.numpy() for row in rows])
+        target = np.concatenate([row.seen.end.numpy() for row in rows])
+        length = np.concatenate([row.lengths.numpy() for row in rows])
+        return cls(sequences, begin, target - length, length)
 
     @cached_property
     def packing(self) -> Packing:
