@@ -6,10 +6,12 @@ import torch
 from grela.errors import ConfigError, KernelError
 from grela.models.forms import TORCH, choose_form
 from grela.models.recgrela import RecGRELA, RecGRELAConfig
+from grela.models.sasrec import SASRec, SASRecConfig
 from grela.nn.block import PACKED, Block
 from grela.nn.compiled_block import compiled_block
 from grela.nn.compiled_packed_block import COMPILED_PACKED
-from grela.ops.compiled import build
+from grela.ops.compiled import build, softmax
+from grela.ops.losses.targets import Targets
 
 
 @pytest.fixture
@@ -47,6 +49,21 @@ def test_with_a_compiler_auto_is_compiled_for_either_form(form):
     assert chosen.block is compiled_block
     assert chosen.packed is COMPILED_PACKED
     assert chosen.why_not_compiled is None
+
+
+@pytest.mark.usefixtures("kernels")
+def test_a_rivals_softmax_is_by_the_kernels_where_they_pay(monkeypatch):
+    model = SASRec(9, SASRecConfig(width=16), rng=torch.Generator().manual_seed(0))
+    hidden, targets = torch.randn(5, 16), Targets(torch.arange(1, 6))
+    chosen = choose_form(model, "auto")
+    monkeypatch.setattr(softmax, "kernel", lambda *_: pytest.fail("the kernel was called"))
+    plain = chosen.softmax(hidden, model.embedding.weight, targets, torch.Generator())
+    monkeypatch.undo()
+    monkeypatch.setattr(softmax, "LEAST_POSITIONS", 5)
+    assert torch.allclose(chosen.softmax(hidden, model.embedding.weight, targets, torch.Generator()), plain)
+    monkeypatch.setattr(softmax, "kernel", lambda *_: pytest.fail("the kernel was called"))
+    with pytest.raises(pytest.fail.Exception, match="was called"):
+        chosen.softmax(hidden, model.embedding.weight, targets, torch.Generator())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Literal, get_args
 
 import torch
+from torch import Tensor
 
 from grela.errors import ConfigError, KernelError
 from grela.models.recgrela import RecGRELA
@@ -15,7 +16,7 @@ from grela.nn.compiled_packed_block import COMPILED_PACKED
 from grela.ops.compiled import softmax as compiled
 from grela.ops.compiled.build import library_path, load_library
 from grela.ops.losses.softmax import softmax
-from grela.ops.losses.targets import Loss
+from grela.ops.losses.targets import Loss, Targets
 from grela.ops.losses.without_seen import softmax_without_seen
 from grela.ops.triton.launch import why_no_triton
 
@@ -68,10 +69,23 @@ def choose_form(
         raise KernelError(f"no compiled kernels for this model: {why_not}")
     if no_kernels is not None:
         return replace(TORCH, why_not_compiled=no_kernels)
-    losses = (compiled.softmax, compiled.softmax_without_seen)
+    losses: tuple[Loss, Loss] = (compiled.softmax, compiled.softmax_without_seen)
+    if isinstance(model, SequentialModel):
+        # RecGRELA's rows have a core each, whatever computes the softmax; here it is to use all of them.
+        losses = (
+            _where_it_pays(compiled.softmax, softmax),
+            _where_it_pays(compiled.softmax_without_seen, softmax_without_seen),
+        )
     if why_not is not None:
         return ChosenForm("torch", Block.forward, PACKED, *losses, why_not)
     return ChosenForm("compiled", compiled_block, COMPILED_PACKED, *losses)
+
+
+def _where_it_pays(fast: Loss, plain: Loss) -> Loss:
+    def loss(hidden: Tensor, weight: Tensor, targets: Targets, rng: torch.Generator) -> Tensor:
+        return (fast if compiled.pays(hidden, weight) else plain)(hidden, weight, targets, rng)
+
+    return loss
 
 
 def _triton_or_torch(model: RecGRELA | SequentialModel) -> ChosenForm:
