@@ -59,7 +59,7 @@ def test_a_rivals_softmax_is_by_the_kernels_where_they_pay(monkeypatch):
     monkeypatch.setattr(softmax, "kernel", lambda *_: pytest.fail("the kernel was called"))
     plain = chosen.softmax(hidden, model.embedding.weight, targets, torch.Generator())
     monkeypatch.undo()
-    monkeypatch.setattr(softmax, "LEAST_POSITIONS", 5)
+    monkeypatch.setattr(softmax, "LEAST_THAT_PAY", 5)
     assert torch.allclose(chosen.softmax(hidden, model.embedding.weight, targets, torch.Generator()), plain)
     monkeypatch.setattr(softmax, "kernel", lambda *_: pytest.fail("the kernel was called"))
     with pytest.raises(pytest.fail.Exception, match="was called"):

@@ -112,7 +112,7 @@ def test_positions_in_parts_on_several_threads_are_the_definition(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("positions", "items", "pays"), [(300, 700, True), (50, 700, False), (300, 20_000, False)]
+    ("positions", "items", "pays"), [(1_100, 700, True), (900, 700, False), (1_100, 20_000, False)]
 )
 def test_pytorchs_form_is_taken_where_the_kernels_are_slower(positions, items, pays):
     assert compiled.pays(torch.empty(positions, 16), torch.empty(items + 1, 16)) is pays

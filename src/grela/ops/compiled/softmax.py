@@ -19,8 +19,10 @@ from grela.ops.parallel import map_on_cores
 TILE = 48
 # Where a tile's logits are larger than this the catalogue is walked in blocks, which PyTorch's form does.
 MOST_LOGITS = 10_000_000
-# Fewer positions are not worth the packing of the table, and of a larger table products by PyTorch are as fast.
+# Of fewer positions a core, or in all, the packing of the table costs more than is won; of a larger table PyTorch's
+# products are as fast.
 LEAST_POSITIONS = 256
+LEAST_THAT_PAY = 1_024
 MOST_ITEMS = 16_384
 
 
@@ -45,7 +47,7 @@ def fits(weight: Tensor) -> bool:
 
 def pays(hidden: Tensor, weight: Tensor) -> bool:
     """Whether the kernels are faster than PyTorch's form, which uses all cores too; as measured on two."""
-    return fits(weight) and len(hidden) >= LEAST_POSITIONS and len(weight) <= MOST_ITEMS
+    return fits(weight) and len(hidden) >= LEAST_THAT_PAY and len(weight) <= MOST_ITEMS
 
 
 def _loss(hidden: Tensor, weight: Tensor, targets: Targets, seen: SeenItems | None) -> Tensor:
