@@ -10,8 +10,7 @@ from grela.models.sasrec import SASRec, SASRecConfig
 from grela.nn.block import PACKED, Block
 from grela.nn.compiled_block import compiled_block
 from grela.nn.compiled_packed_block import COMPILED_PACKED
-from grela.ops.compiled import build, softmax
-from grela.ops.losses.targets import Targets
+from grela.ops.compiled import build
 
 
 @pytest.fixture
@@ -51,21 +50,6 @@ def test_with_a_compiler_auto_is_compiled_for_either_form(form):
     assert chosen.why_not_compiled is None
 
 
-@pytest.mark.usefixtures("kernels")
-def test_a_rivals_softmax_is_by_the_kernels_where_they_pay(monkeypatch):
-    model = SASRec(9, SASRecConfig(width=16), rng=torch.Generator().manual_seed(0))
-    hidden, targets = torch.randn(5, 16), Targets(torch.arange(1, 6))
-    chosen = choose_form(model, "auto")
-    monkeypatch.setattr(softmax, "kernel", lambda *_: pytest.fail("the kernel was called"))
-    plain = chosen.softmax(hidden, model.embedding.weight, targets, torch.Generator())
-    monkeypatch.undo()
-    monkeypatch.setattr(softmax, "LEAST_THAT_PAY", 5)
-    assert torch.allclose(chosen.softmax(hidden, model.embedding.weight, targets, torch.Generator()), plain)
-    monkeypatch.setattr(softmax, "kernel", lambda *_: pytest.fail("the kernel was called"))
-    with pytest.raises(pytest.fail.Exception, match="was called"):
-        chosen.softmax(hidden, model.embedding.weight, targets, torch.Generator())
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_on_cuda_auto_is_triton_for_what_it_knows_and_torch_for_the_rest():
     pytest.importorskip("triton", reason="Triton is not installed")
@@ -90,8 +74,17 @@ def test_a_model_that_the_kernels_do_not_know_is_computed_by_torch(settings, sai
     chosen = choose_form(model, "auto")
     assert said in chosen.why_not_compiled
     assert (chosen.block, chosen.packed) == (Block.forward, PACKED)
+    assert chosen.softmax is TORCH.softmax
     with pytest.raises(KernelError, match=said):
         choose_form(model, "compiled")
+
+
+def test_a_rival_has_pytorchs_form_and_no_other():
+    rival = SASRec(9, SASRecConfig(), rng=torch.Generator().manual_seed(0))
+    assert choose_form(rival, "auto") is TORCH
+    for kernels in ("compiled", "triton"):
+        with pytest.raises(KernelError, match=f"no {kernels} kernels for a SASRec"):
+            choose_form(rival, kernels)
 
 
 def test_another_word_is_refused():

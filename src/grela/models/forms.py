@@ -5,7 +5,6 @@ from functools import partial
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
 
 from grela.errors import ConfigError, KernelError
 from grela.models.recgrela import RecGRELA
@@ -16,7 +15,7 @@ from grela.nn.compiled_packed_block import COMPILED_PACKED
 from grela.ops.compiled import softmax as compiled
 from grela.ops.compiled.build import library_path, load_library
 from grela.ops.losses.softmax import softmax
-from grela.ops.losses.targets import Loss, Targets
+from grela.ops.losses.targets import Loss
 from grela.ops.losses.without_seen import softmax_without_seen
 from grela.ops.triton.launch import why_no_triton
 
@@ -46,51 +45,38 @@ def choose_form(
 ) -> ChosenForm:
     """The form for `kernels`: "torch"; "compiled" on a CPU; "triton" on CUDA; or "auto", the device's if it can be had.
 
-    A `SequentialModel` computes its layers itself, so that the form is that of its softmax.
+    Only RecGRELA has kernels: a `SequentialModel` has PyTorch's form, which computes its softmax on all cores.
     Without `compile_now`, "auto" takes kernels only if they were compiled before: compiling takes some seconds.
     Raises KernelError where "compiled" or "triton" cannot be had, ConfigError at any other word.
     """
     if kernels not in get_args(Kernels):
         raise ConfigError(f"kernels is {kernels!r}, expected one of {', '.join(get_args(Kernels))}")
+    if not isinstance(model, RecGRELA):
+        if kernels in ("compiled", "triton"):
+            raise KernelError(
+                f"no {kernels} kernels for a {type(model).__name__}: they are RecGRELA's blocks"
+            )
+        return TORCH
     if kernels == "torch":
         return TORCH
     if kernels == "triton":
-        if not isinstance(model, RecGRELA):
-            raise KernelError(f"no Triton kernels for a {type(model).__name__}: they are RecGRELA's blocks")
         return _triton(model)
     device = model.embedding.weight.device
     if device.type != "cpu" and kernels == "auto":
         return _triton_or_torch(model)
-    no_kernels = why_no_kernels(device, compile_now=compile_now or kernels == "compiled")
-    why_not = no_kernels
-    if why_not is None and isinstance(model, RecGRELA):
-        why_not = unsupported(model.each_block()[0])
-    if why_not is not None and kernels == "compiled":
-        raise KernelError(f"no compiled kernels for this model: {why_not}")
-    if no_kernels is not None:
-        return replace(TORCH, why_not_compiled=no_kernels)
-    losses: tuple[Loss, Loss] = (compiled.softmax, compiled.softmax_without_seen)
-    if isinstance(model, SequentialModel):
-        # RecGRELA's rows have a core each, whatever computes the softmax; here it is to use all of them.
-        losses = (
-            _where_it_pays(compiled.softmax, softmax),
-            _where_it_pays(compiled.softmax_without_seen, softmax_without_seen),
+    why_not = why_no_kernels(device, compile_now=compile_now or kernels == "compiled") or unsupported(
+        model.each_block()[0]
+    )
+    if why_not is None:
+        return ChosenForm(
+            "compiled", compiled_block, COMPILED_PACKED, compiled.softmax, compiled.softmax_without_seen
         )
-    if why_not is not None:
-        return ChosenForm("torch", Block.forward, PACKED, *losses, why_not)
-    return ChosenForm("compiled", compiled_block, COMPILED_PACKED, *losses)
+    if kernels == "compiled":
+        raise KernelError(f"no compiled kernels for this model: {why_not}")
+    return replace(TORCH, why_not_compiled=why_not)
 
 
-def _where_it_pays(fast: Loss, plain: Loss) -> Loss:
-    def loss(hidden: Tensor, weight: Tensor, targets: Targets, rng: torch.Generator) -> Tensor:
-        return (fast if compiled.pays(hidden, weight) else plain)(hidden, weight, targets, rng)
-
-    return loss
-
-
-def _triton_or_torch(model: RecGRELA | SequentialModel) -> ChosenForm:
-    if not isinstance(model, RecGRELA):
-        return TORCH
+def _triton_or_torch(model: RecGRELA) -> ChosenForm:
     try:
         return _triton(model)
     except KernelError as error:

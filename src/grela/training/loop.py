@@ -208,8 +208,7 @@ class Training:
         Nor are rows with a gradient by every item of a huge table, of which there is then one.
         """
         table = self.model.embedding
-        kernels = self.form.name == "compiled" and isinstance(self.model, RecGRELA)
-        if kernels and (table.sparse or fits(table.weight)):
+        if self.form.name == "compiled" and (table.sparse or fits(table.weight)):
             work = partial(self._row, step.events)
             return map_on_cores(work, self.ranks.mine(step.rows), threads=self.threads)
         rows = step.rows

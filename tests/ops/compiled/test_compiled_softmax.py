@@ -93,31 +93,6 @@ def test_no_further_from_the_definition_than_the_torch_form(items, dtype, fast, 
     assert not found[2][0].any()
 
 
-def test_positions_in_parts_on_several_threads_are_the_definition(monkeypatch):
-    monkeypatch.setattr(compiled, "LEAST_POSITIONS", 15)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    parts, take = [], compiled.map_on_cores
-    monkeypatch.setattr(compiled, "map_on_cores", lambda work, given, **k: take(work, parts_of(given), **k))
-
-    def parts_of(given):
-        parts.append([part.stop - part.start for part in given])
-        return given
-
-    hidden, weight, targets = given_of(33, torch.float32)
-    targets = raised(targets, 33, torch.float32)
-    exact = with_bias_gradients(naive_softmax, hidden.double(), weight.double(), raised(targets, 33))
-    for mine, true in zip(with_bias_gradients(compiled.softmax, hidden, weight, targets), exact, strict=True):
-        assert (mine.double() - true).norm() <= 2e-6 * (true.norm() + 1)
-    assert parts == [[20, 20, 21]]
-
-
-@pytest.mark.parametrize(
-    ("positions", "items", "pays"), [(1_100, 700, True), (900, 700, False), (1_100, 20_000, False)]
-)
-def test_pytorchs_form_is_taken_where_the_kernels_are_slower(positions, items, pays):
-    assert compiled.pays(torch.empty(positions, 16), torch.empty(items + 1, 16)) is pays
-
-
 def test_far_logits_neither_overflow_nor_lose_the_loss():
     hidden = torch.zeros(2, 16)
     hidden[:, 0] = torch.tensor([300.0, -300.0])
