@@ -100,6 +100,12 @@ def test_a_killed_rank_changes_nothing_where_torchrun_starts_anew(arguments, by_
     assert_same_runs(tmp_path / "run", by_one_process)
 
 
+def accepts(port: int) -> bool:
+    """Whether a process of this machine listens there."""
+    with socket.socket() as asking:
+        return asking.connect_ex(("localhost", port)) == 0
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="a rank's process is found under /proc, which is Linux's")
 def test_a_machine_that_dies_leaves_the_other_to_finish_alone(arguments, by_one_process, tmp_path):
@@ -117,7 +123,10 @@ def test_a_machine_that_dies_leaves_the_other_to_finish_alone(arguments, by_one_
     for path in told:
         with path.open("w") as out:
             machines.append(subprocess.Popen(command, stdout=out, stderr=out, env=environment()))
-        time.sleep(1)  # the first one holds the rendezvous
+        # The first one holds the rendezvous, which must not die with the second.
+        while not accepts(port):
+            assert machines[0].poll() is None, told[0].read_text()
+            time.sleep(0.1)
     while sum(path.read_text().count('"step"') for path in told) < 4:
         assert machines[0].poll() is None, told[0].read_text()
         time.sleep(0.2)
